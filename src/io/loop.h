@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The event loop of every role: libuv behind a few verbs. One loop per thread; all callbacks run on that thread. Sources are
+ * opaque heap objects owned by whoever created them; *_free stops at once (no callback afterwards) and releases the memory
+ * when libuv lets go. Freed sources may be freed from inside their own callback.
+ */
+#pragma once
+
+#include "base/err.h"
+
+struct loop;
+struct loop_timer;
+struct loop_io;
+struct loop_wake;
+struct loop_child;
+struct loop_signal;
+
+/* ERR_NO_MEMORY, ERR_IO. */
+int loop_new(struct loop **out, struct err *e);
+/* Frees the loop after all its sources were freed by their owners. NULL is fine. */
+void loop_free(struct loop *l);
+/* Runs until loop_stop. */
+void loop_run(struct loop *l);
+/* Runs what is due without blocking; true while sources remain. For tests. */
+bool loop_step(struct loop *l);
+/* Makes loop_run return after the current callbacks. */
+void loop_stop(struct loop *l);
+/* Monotonic microseconds, read once per loop round. */
+uint64_t loop_now_us(const struct loop *l);
+/* Runs fn(arg) once, after the current callbacks, before the loop blocks again. */
+void loop_defer(struct loop *l, void (*fn)(void *arg), void *arg);
+
+/* A stopped timer. NULL when out of memory. */
+struct loop_timer *loop_timer_new(struct loop *l, void (*fn)(void *arg), void *arg);
+void loop_timer_free(struct loop_timer *t);
+/* (Re)arms: first after `ms`, then every `repeat_ms` (0: once). */
+void loop_timer_start(struct loop_timer *t, uint64_t ms, uint64_t repeat_ms);
+void loop_timer_stop(struct loop_timer *t);
+
+enum { LOOP_READ = 1, LOOP_WRITE = 2 };
+
+/* Watches a descriptor (borrowed; must outlive the source). `fn` gets the ready events; an error or hang-up shows as both. */
+struct loop_io *loop_io_new(struct loop *l, int fd, void (*fn)(void *arg, unsigned events), void *arg);
+void loop_io_free(struct loop_io *io);
+/* Which events to wait for; 0 pauses. */
+void loop_io_want(struct loop_io *io, unsigned events);
+
+/* Wakes the loop from another thread; wakes coalesce. */
+struct loop_wake *loop_wake_new(struct loop *l, void (*fn)(void *arg), void *arg);
+void loop_wake_free(struct loop_wake *w);
+/* Thread safe. */
+void loop_wake_send(struct loop_wake *w);
+
+/* Waits for a child through a pidfd and reaps it; `status` is waitpid's. One callback, then the source stays idle. */
+struct loop_child *loop_child_new(struct loop *l, int pid, void (*fn)(void *arg, int status), void *arg);
+void loop_child_free(struct loop_child *c);
+
+/* Calls fn on the loop's thread for each `signum`. */
+struct loop_signal *loop_signal_new(struct loop *l, int signum, void (*fn)(void *arg, int signum), void *arg);
+void loop_signal_free(struct loop_signal *s);
