@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The event loop of every role: libuv behind a few verbs. One loop per thread; all callbacks run on that thread. Sources are
- * opaque heap objects owned by whoever created them; *_free stops at once (no callback afterwards) and releases the memory
- * when libuv lets go. Freed sources may be freed from inside their own callback.
+ * The event loop of every role: libuv behind a few verbs. One loop per thread; all callbacks run on that
+ * thread. Sources are opaque heap objects owned by whoever created them; *_free stops at once (no callback
+ * afterwards) and releases the memory when libuv lets go. Freed sources may be freed from inside their own
+ * callback.
  */
 #pragma once
 
@@ -27,8 +28,22 @@ bool loop_step(struct loop *l);
 void loop_stop(struct loop *l);
 /* Monotonic microseconds, read once per loop round. */
 uint64_t loop_now_us(const struct loop *l);
-/* Runs fn(arg) once, after the current callbacks, before the loop blocks again. */
+/* Runs fn(arg) once, after the current callbacks, before the loop blocks again. Aborts when out of memory: on
+ * request paths use loop_task_post. */
 void loop_defer(struct loop *l, void (*fn)(void *arg), void *arg);
+
+/* The same without an allocation: the task is embedded in its owner, who keeps it alive until it ran or was
+ * cancelled. Initialise fn and arg, zero the rest. */
+struct loop_task {
+	void (*fn)(void *arg);
+	void *arg;
+	struct loop_task *prev, *next; /* private */
+	bool queued;
+};
+/* Queues; nothing happens when it is queued already. May be called again from inside fn. */
+void loop_task_post(struct loop *l, struct loop_task *t);
+/* Takes it out of the queue; fine when not queued. */
+void loop_task_cancel(struct loop *l, struct loop_task *t);
 
 /* A stopped timer. NULL when out of memory. */
 struct loop_timer *loop_timer_new(struct loop *l, void (*fn)(void *arg), void *arg);
@@ -39,7 +54,9 @@ void loop_timer_stop(struct loop_timer *t);
 
 enum { LOOP_READ = 1, LOOP_WRITE = 2 };
 
-/* Watches a descriptor (borrowed; must outlive the source). `fn` gets the ready events; an error or hang-up shows as both. */
+/* Watches a descriptor (borrowed; must outlive the source), made non-blocking. `fn` gets the ready events; an
+ * error shows as both, a hang-up as what was wanted. Starts paused. NULL when out of memory or the descriptor
+ * cannot be watched (errno). */
 struct loop_io *loop_io_new(struct loop *l, int fd, void (*fn)(void *arg, unsigned events), void *arg);
 void loop_io_free(struct loop_io *io);
 /* Which events to wait for; 0 pauses. */
@@ -51,7 +68,9 @@ void loop_wake_free(struct loop_wake *w);
 /* Thread safe. */
 void loop_wake_send(struct loop_wake *w);
 
-/* Waits for a child through a pidfd and reaps it; `status` is waitpid's. One callback, then the source stays idle. */
+/* Waits for a child through a pidfd and reaps it; `status` is waitpid's, or -1 when somebody else reaped it
+ * (unknown). One callback, then the source stays idle. NULL when out of memory or there is no such process
+ * (errno). */
 struct loop_child *loop_child_new(struct loop *l, int pid, void (*fn)(void *arg, int status), void *arg);
 void loop_child_free(struct loop_child *c);
 
