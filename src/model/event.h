@@ -20,7 +20,7 @@ enum event_class { EVENT_CLIENT_QUEUED, EVENT_CLIENT_NOW, EVENT_SERVER, EVENT_IN
 #define EVENT_TYPES(X)                                                                                        \
 	X(USER_MESSAGE, "user.message", EVENT_CLIENT_QUEUED, false)                                           \
 	X(USER_INTERRUPT, "user.interrupt", EVENT_CLIENT_QUEUED, false)                                       \
-	X(USER_TOOL_CONFIRMATION, "user.tool_confirmation", EVENT_CLIENT_QUEUED, false)                       \
+	X(USER_TOOL_CONFIRMATION, "user.tool_confirmation", EVENT_CLIENT_QUEUED, true)                        \
 	X(USER_CUSTOM_TOOL_RESULT, "user.custom_tool_result", EVENT_CLIENT_NOW, false)                        \
 	X(USER_TOOL_RESULT, "user.tool_result", EVENT_CLIENT_NOW, false)                                      \
 	X(USER_DEFINE_OUTCOME, "user.define_outcome", EVENT_CLIENT_NOW, false)                                \

@@ -7,9 +7,10 @@
 #pragma once
 
 #include "base/arena.h"
+#include "model/client_event.h"
 #include "model/session.h"
 
-#define PLAN_ROWS_MAX 256
+#define PLAN_ROWS_MAX 768 /* more than the rows of the largest response and its denials */
 
 struct plan {
 	struct arena *arena; /* owns bodies */
@@ -18,8 +19,17 @@ struct plan {
 	struct turn_action then; /* what to do when the rows are durable */
 };
 
-/* Fills `p` from the state; the state itself is not changed. `now_us` stamps the rows. ERR_NO_MEMORY, ERR_TOO_LARGE. */
+/* Fills `p` from the state; the state itself is not changed. `now_us` stamps the rows. When p->rows is nearly full it stops early: `then` is an action that only
+ * appends, and the caller comes again when the rows are durable. Rows name each other by seq, counted on from s->turn.last_seq: append them with
+ * expect_seq. ERR_NO_MEMORY, ERR_TOO_LARGE. */
 int plan_advance(struct plan *p, const struct session_state *s, uint64_t now_us, struct err *e);
+
+/* Goes on from the state that `s` will have after the rows already in `p`: plan_advance in the same batch. */
+int plan_extend(struct plan *p, const struct session_state *s, uint64_t now_us, struct err *e);
+
+/* The events of one request, all or nothing: each is judged by turn_accepts after those before it, together with the rules that concern several. Adds their rows;
+ * plan_extend may follow, so that one commit both acknowledges and starts. Errors begin "events.N: ". */
+int plan_client_events(struct plan *p, const struct session_state *s, const struct client_event *ev, size_t n, uint64_t now_us, struct err *e);
 
 /* Rows that answer what happened outside. Each appends to `p` (whose arena is set) and fills body and facts; the caller runs plan_advance after they
  * are durable, or through plan_extend at once. */

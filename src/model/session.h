@@ -45,8 +45,10 @@ struct session_state {
 void session_state_init(struct session_state *s);
 void session_state_done(struct session_state *s);
 
-/* Folds one row. ERR_CORRUPT, ERR_NO_MEMORY. */
+/* Folds one row. ERR_CORRUPT, ERR_NO_MEMORY. After a failure the state is fit for session_state_done only. */
 int session_fold(struct session_state *s, const struct event_row *row, struct err *e);
+/* The part of it that touches only `turn` and plain numbers: for plans, which fold over a shallow copy whose turn is a turn_copy. */
+int session_fold_figures(struct session_state *s, const struct event_row *row, struct err *e);
 
 /* Snapshot codec. Decoding checks a version; another version is ERR_CORRUPT (the caller then folds from the start). */
 void session_encode(const struct session_state *s, struct buf *out);
@@ -75,3 +77,22 @@ struct session_new {
 };
 /* Appends the body of the CREATED row. */
 void session_created_body(const struct session_new *n, struct buf *b);
+
+/* What an update changed; members that stay are left out (has_x false). JSON members are complete values, borrowed. */
+struct session_change {
+	bool has_title, has_metadata, has_agent;
+	struct str title;    /* p == NULL: null */
+	struct str metadata; /* the whole map after the update */
+	struct str agent;    /* the whole snapshot */
+};
+/* The row of session.updated, its body in `a`. Check arena_check. */
+struct arena;
+void session_updated_row(const struct session_change *c, struct arena *a, uint64_t now_us, struct event_row *out);
+
+/* The rows of a file resource that was added (its json is complete) or removed. */
+void session_resource_added_row(const struct session_resource *r, struct arena *a, uint64_t now_us, struct event_row *out);
+void session_resource_removed_row(struct str resource_id, struct arena *a, uint64_t now_us, struct event_row *out);
+/* The resource of that id, or NULL. */
+const struct session_resource *session_resource_by_id(const struct session_state *s, struct str id);
+/* Writes the API form of a file resource. */
+void session_resource_json(const struct session_resource *r, uint64_t created_us, struct json_w *w);

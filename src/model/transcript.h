@@ -20,6 +20,8 @@ DEFINE_AUTO(transcript, struct transcript *, transcript_free, NULL);
 int transcript_add(struct transcript *t, const struct event_row *row, struct err *e);
 /* Seq of the last row added. */
 uint32_t transcript_seq(const struct transcript *t);
+/* Memory that it holds, roughly. */
+size_t transcript_bytes(const struct transcript *t);
 
 /* The complete request body: model, max_tokens, system (the agent's system prompt and our notes on workspace, uploads and outputs), tools, messages, stream. */
 struct transcript_opts {

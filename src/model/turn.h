@@ -31,6 +31,7 @@ struct turn_tool {
 	uint8_t permission; /* as evaluated */
 	uint8_t verdict;    /* PERM_NONE, or the client's PERM_ALLOW / PERM_DENY, once processed */
 	struct id id;
+	struct str deny;    /* the client's deny_message, owned; p == NULL: none */
 };
 
 /* A client event not yet processed. */
@@ -53,23 +54,24 @@ struct turn {
 	uint32_t rounds;           /* model requests in this turn */
 	uint32_t tries;            /* failed tries of the present request */
 	uint64_t retry_at_us;
-	uint32_t n_tools;
-	struct turn_tool tools[LIM_MODEL_TOOL_USES];
+	bool restate;              /* idle with requires_action, and what it waits for has changed since it said so */
+	uint32_t n_tools, cap_tools;
+	struct turn_tool *tools;   /* owned; the open tools in the order of their events */
 	uint32_t n_queued, cap_queued;
 	struct turn_queued *queued; /* owned */
 };
 
 enum turn_action_kind {
 	ACT_NONE,             /* nothing to do before a client or the clock acts */
-	ACT_START_TURN,       /* idle -> running: append status_running, thread_status_running, PROCESSED of `queued` */
-	ACT_TAKE_QUEUED,      /* running: append PROCESSED of the queued client events, between two model requests */
+	ACT_START_TURN,       /* idle -> running: append status_running, thread_status_running; TAKE_QUEUED follows */
+	ACT_TAKE_QUEUED,      /* append PROCESSED of the queued client events, in order, while no model request is open */
 	ACT_REQUEST_MODEL,    /* append span.model_request_start, then make the request */
 	ACT_CONTINUE_REQUEST, /* the span is open: its request is in flight; who finds none in flight appends its end as LOST */
 	ACT_RUN_TOOLS,        /* run (or collect) every open tool that is allowed and not being run */
 	ACT_DENY_TOOLS,       /* append error results for open tools that were denied */
 	ACT_WAIT_UNTIL,       /* rescheduling: nothing before retry_at_us, then status_running and the request again */
 	ACT_RESUME,           /* rescheduling and the time has come: append status_running (+ thread), then REQUEST_MODEL */
-	ACT_GO_IDLE,          /* append thread_status_idle, session.usage, session.status_idle with `stop` */
+	ACT_GO_IDLE,          /* append thread_status_idle, session.usage, session.status_idle with `stop`; already idle: what it waits for again */
 	ACT_INTERRUPT,        /* stop what is in flight, answer open tools with the interruption text, PROCESSED of the interrupt, idle */
 };
 
@@ -91,11 +93,13 @@ int turn_fold(struct turn *t, const struct event_row *row, struct err *e);
 /* What is to be done now. `now_us` decides only between WAIT_UNTIL and RESUME. */
 struct turn_action turn_next(const struct turn *t, uint64_t now_us);
 
-/* True while turn_next is not ACT_NONE, or the status is not idle: what GET shows as "running" (queued work counts at once). */
+/* True while turn_next is not ACT_NONE, or the status is running or rescheduling: what GET shows as "running" (queued work counts at once). A
+ * terminated thread is never busy. */
 bool turn_busy(const struct turn *t);
 
-/* Whether a client may append this event now; ERR_INVALID with the API's message. `ref_id`: tool_use_id of a confirmation or result, else empty; on
- * success *ref is the seq it names, or 0. Contract §9.2. */
+/* Whether a client may append this event now; ERR_INVALID with the API's message, ERR_RATE_LIMITED when LIM_QUEUED_EVENTS wait already. `ref_id`:
+ * tool_use_id of a confirmation or result, else empty; on success *ref is the seq it names, or 0. Contract §9.2. For several events of one request use
+ * plan_client_events, which judges each one after those before it. */
 int turn_accepts(const struct turn *t, enum event_type type, struct str ref_id, uint32_t *ref, struct err *e);
 
 /* The open tool of that event id or seq, or NULL. */
