@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The brain: live sessions and the loop that drives them. It shares a process with `control`, which sees only this header.
+ * The brain: live sessions and the loop that drives them. It shares a process with `control`, which sees only
+ * this header.
  *
- * A live session is the fold of its log in memory, its subscribers, and, while there is something to do, its run (brain/turn_run). Sessions are loaded on
- * demand and evicted when idle and unwatched (a small cache remains). The brain learns of every committed row through brain_on_commit, folds it, hands
- * it to the subscribers (encoded once) and asks turn_next what to do.
+ * A live session is the fold of its log in memory, its subscribers, and, while there is something to do, its
+ * run (brain/turn_run). Sessions are loaded on demand and evicted when idle and unwatched (a small cache
+ * remains). The brain learns of every committed row through brain_on_commit, folds it, hands it to the
+ * subscribers (encoded once) and asks turn_next what to do.
  *
- * All on the loop's thread. Callbacks may be called before the function returns when the session is in memory.
+ * All on the loop's thread. Callbacks may be called before the function returns when the session is in
+ * memory.
  */
 #pragma once
 
@@ -28,12 +31,13 @@ struct brain_opts {
 	struct store *store;
 	const struct brain_model *models; /* first match wins; borrowed for the brain's life */
 	size_t n_models;
-	uint64_t max_tokens;              /* per request */
-	struct str image;                 /* sandbox image name, "" default */
+	uint64_t max_tokens; /* per request */
+	struct str image;    /* sandbox image name, "" default */
 	uint64_t sandbox_memory, sandbox_pids, sandbox_disk, sandbox_cpu_milli; /* 0: hands' defaults */
 	void *owner;
 	/* An output file of a session was stored: control registers its document. `blob` is finished. */
-	void (*on_output_file)(void *owner, struct str session_id, struct str path, struct id file_id, uint64_t size);
+	void (*on_output_file)(
+		void *owner, struct str session_id, struct str path, struct id file_id, uint64_t size);
 };
 
 int brain_new(struct brain **out, struct loop *l, const struct brain_opts *o, struct err *e);
@@ -43,7 +47,8 @@ void brain_free(struct brain *b);
 void brain_on_commit(struct brain *b, struct str session_id, const struct event_row *rows, size_t n);
 void brain_on_deleted(struct brain *b, struct str session_id);
 
-/* A connection to gate or hands (takes fd); replaces the former one: what was in flight on it is failed and retried as turn_next says. */
+/* A connection to gate or hands (takes fd); replaces the former one: what was in flight on it is failed and
+ * retried as turn_next says. */
 void brain_set_peer(struct brain *b, const char *role, int fd);
 
 /* Wakes every unfinished session after a start (store_sessions_unfinished). */
@@ -58,21 +63,24 @@ bool brain_model_known(const struct brain *b, struct str model);
 typedef void brain_session_cb(void *arg, const struct err *err, const struct session_state *s);
 void brain_session_get(struct brain *b, struct str id, brain_session_cb *cb, void *arg);
 
-/* Appends on behalf of a client. `make` is called with the current state, checks it and adds rows to the plan (its arena lives until the callback); it may be called
- * again when another append came between. Its error is passed to cb. On success cb gets the first seq and the rows. */
+/* Appends on behalf of a client. `make` is called with the current state, checks it and adds rows to the plan
+ * (its arena lives until the callback); it may be called again when another append came between. Its error is
+ * passed to cb. On success cb gets the first seq and the rows. */
 struct brain_change {
 	int (*make)(void *arg, const struct session_state *s, struct plan *p, struct err *e);
-	void (*done)(void *arg, const struct err *err, const struct plan *p, uint32_t first_seq, const struct session_state *s);
+	void (*done)(void *arg, const struct err *err, const struct plan *p, uint32_t first_seq,
+		const struct session_state *s);
 	void *arg;
 	bool archive; /* the rows archive the session */
 };
 void brain_session_change(struct brain *b, struct str id, const struct brain_change *c);
 
 /* Creates a session from its CREATED row and the rows of initial events (already checked), then wakes it. */
-void brain_session_create(struct brain *b, const struct session_new *n, const struct store_session_index *ix, const struct client_event *initial,
-	size_t n_initial, brain_session_cb *cb, void *arg);
+void brain_session_create(struct brain *b, const struct session_new *n, const struct store_session_index *ix,
+	const struct client_event *initial, size_t n_initial, brain_session_cb *cb, void *arg);
 
-/* Deletes: refuses busy sessions (INVALID), releases the sandbox with its workspace, deletes the log, tells subscribers. */
+/* Deletes: refuses busy sessions (INVALID), releases the sandbox with its workspace, deletes the log, tells
+ * subscribers. */
 void brain_session_delete(struct brain *b, struct str id, store_done_cb *cb, void *arg);
 
 /* ---- subscribers ---- */
@@ -88,9 +96,10 @@ struct brain_sub_opts {
 	/* The session is gone or terminated: close the stream. The sub is already detached. */
 	void (*on_end)(void *arg);
 };
-/* Attaches to events appended from now on. The session must exist (checked: cb of brain_session_get first). Costs <= 128 bytes and keeps the session's
- * registry entry, not its fold. ERR_NO_MEMORY. */
-int brain_subscribe(struct brain *b, struct str session_id, const struct brain_sub_opts *o, struct brain_sub **out, struct err *e);
+/* Attaches to events appended from now on. The session must exist (checked: cb of brain_session_get first).
+ * Costs <= 128 bytes and keeps the session's registry entry, not its fold. ERR_NO_MEMORY. */
+int brain_subscribe(struct brain *b, struct str session_id, const struct brain_sub_opts *o,
+	struct brain_sub **out, struct err *e);
 void brain_unsubscribe(struct brain_sub *s);
 
 /* Operator's figures as JSON members into w: sandboxes, runs, peers, hands' status. */

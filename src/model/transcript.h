@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The model's context as a fold: rows -> the `messages` array of the Messages API. Incremental: rows are added once, in seq order; rendering a request copies
- * the finished part. User messages appear when processed; tool results follow their uses; thinking blocks go back as they came.
+ * The model's context as a fold: rows -> the `messages` array of the Messages API. Incremental: rows are
+ * added once, in seq order; rendering a request copies the finished part. User messages appear when
+ * processed; tool results follow their uses; thinking blocks go back as they came.
  */
 #pragma once
 
@@ -16,17 +17,19 @@ struct transcript *transcript_new(void);
 void transcript_free(struct transcript *t);
 DEFINE_AUTO(transcript, struct transcript *, transcript_free, NULL);
 
-/* Adds a row (any type; those without a place in the context are skipped). ERR_CORRUPT, ERR_TOO_LARGE over LIM_MODEL_REQUEST, ERR_NO_MEMORY. */
+/* Adds a row (any type; those without a place in the context are skipped). ERR_CORRUPT, ERR_TOO_LARGE over
+ * LIM_MODEL_REQUEST, ERR_NO_MEMORY. */
 int transcript_add(struct transcript *t, const struct event_row *row, struct err *e);
 /* Seq of the last row added. */
 uint32_t transcript_seq(const struct transcript *t);
 /* Memory that it holds, roughly. */
 size_t transcript_bytes(const struct transcript *t);
 
-/* The complete request body: model, max_tokens, system (the agent's system prompt and our notes on workspace, uploads and outputs), tools, messages, stream. */
+/* The complete request body: model, max_tokens, system (the agent's system prompt and our notes on workspace,
+ * uploads and outputs), tools, messages, stream. */
 struct transcript_opts {
 	struct str model;
 	uint64_t max_tokens;
 };
-int transcript_render(const struct transcript *t, const struct session_state *s, const struct transcript_opts *o, struct buf *out,
-	struct err *e);
+int transcript_render(const struct transcript *t, const struct session_state *s,
+	const struct transcript_opts *o, struct buf *out, struct err *e);

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "brain/state.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+struct output {
+	struct brain *brain;
+	struct id session, file;
+	struct str path; /* owned */
+	struct store_blob *blob;
+	uint64_t size;
+	int fd;
+};
+
+static void
+output_end(struct output *o, const struct err *err)
+{
+	if (err != NULL)
+		log_error("output.store", LOG_STR("session", id_str(&o->session)), LOG_STR("path", o->path),
+			LOG_ERR(err));
+	else
+		o->brain->o.on_output_file(o->brain->o.owner, id_str(&o->session), o->path, o->file, o->size);
+	fd_close(o->fd);
+	free((void *)(uintptr_t)o->path.p);
+	free(o);
+}
+
+static void
+on_finished(void *arg, const struct err *err)
+{
+	output_end(arg, err);
+}
+
+static void
+on_copied(void *arg, const struct err *err)
+{
+	struct output *o = arg;
+	if (err != NULL) {
+		store_blob_abort(o->blob);
+		output_end(o, err);
+		return;
+	}
+	o->size = store_blob_size(o->blob);
+	store_blob_finish(o->blob, on_finished, o);
+}
+
+void
+outputs_take(void *owner, struct str session_id, struct str path, uint64_t size, int fd)
+{
+	struct brain *b = owner;
+	struct err e = {0};
+	struct output *o = calloc(1, sizeof(*o));
+	char *p = o != NULL ? malloc(path.n + 1) : NULL;
+	if (p == NULL || size > LIM_FILE_BYTES) {
+		log_error("output.skip", LOG_STR("session", session_id), LOG_STR("path", path),
+			LOG_INT("size", size));
+		free(p);
+		free(o);
+		fd_close(fd);
+		return;
+	}
+	memcpy(p, path.p, path.n);
+	*o = (struct output){.brain = b,
+		.session = id_from(session_id),
+		.file = id_new("file", clock_wall_us()),
+		.path = str_n(p, path.n),
+		.fd = fd};
+	if (store_blob_new(b->o.store, id_str(&o->file), &o->blob, &e) < 0) {
+		output_end(o, &e);
+		return;
+	}
+	store_blob_copy(o->blob, fd, LIM_FILE_BYTES, on_copied, o);
+}
