@@ -13,10 +13,10 @@
 
 struct buf {
 	char *p;
-	size_t n;            /* bytes used */
-	size_t cap;          /* bytes allocated */
-	size_t max;          /* ceiling on n */
-	enum err_kind fail;  /* ERR_NONE, ERR_TOO_LARGE or ERR_NO_MEMORY */
+	size_t n;           /* bytes used */
+	size_t cap;         /* bytes allocated */
+	size_t max;         /* ceiling on n */
+	enum err_kind fail; /* ERR_NONE, ERR_TOO_LARGE or ERR_NO_MEMORY */
 };
 
 /* Empty buffer, nothing allocated yet. `max_bytes` comes from limits.h. */

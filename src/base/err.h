@@ -11,24 +11,24 @@
 #include "base/attr.h"
 
 /*	kind          http  exit  api type                 */
-#define ERR_KINDS(X)                                                                                          \
-	X(INVALID, 400, 64, "invalid_request_error")    /* the caller's input is wrong */                     \
-	X(UNAUTHENTICATED, 401, 77, "authentication_error")                                                   \
-	X(FORBIDDEN, 403, 77, "permission_error")                                                             \
-	X(NOT_FOUND, 404, 66, "not_found_error")                                                              \
-	X(TIMEOUT, 408, 75, "timeout_error")                                                                  \
-	X(CONFLICT, 409, 65, "conflict_error")                                                                \
-	X(TOO_LARGE, 413, 65, "request_too_large")      /* a ceiling of limits.h was reached */               \
-	X(HEADERS_TOO_LARGE, 431, 65, "invalid_request_error")                                                \
-	X(RATE_LIMITED, 429, 75, "rate_limit_error")                                                          \
-	X(INTERNAL, 500, 70, "api_error")                                                                     \
-	X(UNAVAILABLE, 503, 69, "api_error")            /* a role or dependency is away; try again */         \
-	X(NO_MEMORY, 503, 71, "api_error")                                                                    \
-	X(IO, 500, 74, "api_error")                     /* a system call failed; `os` holds errno */          \
-	X(CORRUPT, 500, 65, "api_error")                /* stored or received data breaks its own format */   \
-	X(AGAIN, 503, 75, "api_error")                  /* a try_ function says: not now */                   \
-	X(FENCED, 409, 75, "api_error")                 /* the lease's epoch is stale */                      \
-	X(OVERLOADED, 529, 75, "overloaded_error")                                                            \
+#define ERR_KINDS(X)                                                                         \
+	X(INVALID, 400, 64, "invalid_request_error") /* the caller's input is wrong */       \
+	X(UNAUTHENTICATED, 401, 77, "authentication_error")                                  \
+	X(FORBIDDEN, 403, 77, "permission_error")                                            \
+	X(NOT_FOUND, 404, 66, "not_found_error")                                             \
+	X(TIMEOUT, 408, 75, "timeout_error")                                                 \
+	X(CONFLICT, 409, 65, "conflict_error")                                               \
+	X(TOO_LARGE, 413, 65, "request_too_large") /* a ceiling of limits.h was reached */   \
+	X(HEADERS_TOO_LARGE, 431, 65, "invalid_request_error")                               \
+	X(RATE_LIMITED, 429, 75, "rate_limit_error")                                         \
+	X(INTERNAL, 500, 70, "api_error")                                                    \
+	X(UNAVAILABLE, 503, 69, "api_error") /* a role or dependency is away; try again */   \
+	X(NO_MEMORY, 503, 71, "api_error")                                                   \
+	X(IO, 500, 74, "api_error")      /* a system call failed; `os` holds errno */        \
+	X(CORRUPT, 500, 65, "api_error") /* stored or received data breaks its own format */ \
+	X(AGAIN, 503, 75, "api_error")   /* a try_ function says: not now */                 \
+	X(FENCED, 409, 75, "api_error")  /* the lease's epoch is stale */                    \
+	X(OVERLOADED, 529, 75, "overloaded_error")                                           \
 	X(NOT_IMPLEMENTED, 501, 69, "api_error")
 
 enum err_kind {
@@ -36,7 +36,7 @@ enum err_kind {
 #define X(kind, http, exit, type) ERR_##kind,
 	ERR_KINDS(X)
 #undef X
-	ERR_COUNT
+		ERR_COUNT
 };
 
 #define ERR_MSG_MAX 224
@@ -63,7 +63,8 @@ struct err {
 #define err_os(e, ...) err_os_at(e, ERR_WHERE, __VA_ARGS__)
 
 /* Fills `e` (may be NULL); a message over ERR_MSG_MAX-1 bytes is cut. Returns -kind. */
-int err_set_at(struct err *e, enum err_kind kind, int os, const char *where, const char *fmt, ...) PRINTF_FMT(5, 6);
+int err_set_at(struct err *e, enum err_kind kind, int os, const char *where, const char *fmt, ...)
+	PRINTF_FMT(5, 6);
 
 /* As err_set_at, with a static API error code. Returns -kind. */
 int err_code_at(struct err *e, enum err_kind kind, const char *code, const char *where, const char *fmt, ...)

@@ -38,7 +38,8 @@ struct frame_w {
 struct frame_w frame_begin(struct buf *b, uint16_t type, uint64_t call);
 void frame_u64(struct frame_w *w, uint64_t v);
 void frame_str(struct frame_w *w, struct str s);
-/* Completes the length; `flags` is 0 or FRAME_FD. Failures stay in the buf's sticky flag. */
+/* Completes the length; `flags` is 0 or FRAME_FD. After a failure, which stays in the buf's sticky flag, the
+ * buf is cut back to where the frame began. */
 void frame_end(struct frame_w *w, uint16_t flags);
 
 /* ---- reading ---- */
@@ -50,8 +51,8 @@ struct frame_r {
 
 /* A reader over a payload. */
 struct frame_r frame_r(struct str payload);
-uint64_t frame_get_u64(struct frame_r *r);        /* 0 after a failure */
-struct str frame_get_str(struct frame_r *r);      /* borrowed; empty after a failure */
+uint64_t frame_get_u64(struct frame_r *r);   /* 0 after a failure */
+struct str frame_get_str(struct frame_r *r); /* borrowed; empty after a failure */
 /* As frame_get_str, but also fails when longer than `max`. */
 struct str frame_get_str_max(struct frame_r *r, size_t max);
 /* 0 when every field was there and nothing is left; else ERR_CORRUPT. */

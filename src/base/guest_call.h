@@ -1,18 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The calls between `hands` (outside) and `guest` (PID 1 of the sandbox): message numbers and the order of their
- * fields, in the codec of base/frame.h, over one Unix stream socket that guest dials (GUEST_SOCKET) and redials for ever.
+ * The calls between `hands` (outside) and `guest` (PID 1 of the sandbox): message numbers and the order of
+ * their fields, in the codec of base/frame.h, over one Unix stream socket that guest dials (GUEST_SOCKET) and
+ * redials for ever.
  *
- * Trust: hands treats every byte from guest as hostile. Only messages marked (guest) are accepted from guest, in the
- * state given, at most LIM_FRAME_GUEST long; anything else drops the connection and counts as a lost sandbox.
+ * Trust: hands treats every byte from guest as hostile. Only messages marked (guest) are accepted from guest,
+ * in the state given, at most LIM_FRAME_GUEST long; anything else drops the connection and counts as a lost
+ * sandbox.
  *
- * Identity: the first connection after the start is guest's, because it is made before any tool runs. hands answers its
- * HELLO with a random resume key that only guest's memory holds (guest is not dumpable); a later connection must
- * show that key, so a tool process that dials the socket is refused. A refused dial is logged.
+ * Identity: the first connection after the start is guest's, because it is made before any tool runs. hands
+ * answers its HELLO with a random resume key that only guest's memory holds (guest is not dumpable); a later
+ * connection must show that key, so a tool process that dials the socket is refused. A refused dial is
+ * logged.
  *
- * At most once: `exec_id` is the id of the agent.tool_use event. guest keeps finished results by exec_id until GC_ACK
- * (bounded by LIM_GUEST_RESULTS, then the oldest is spilled to GUEST_RESULTS_DIR); a second GC_EXECUTE with a
- * known exec_id returns the known result, or joins the running one, and never runs the tool again.
+ * At most once: `exec_id` is the id of the agent.tool_use event. guest keeps finished results by exec_id
+ * until GC_ACK (bounded by LIM_GUEST_RESULTS, then the oldest is spilled to GUEST_RESULTS_DIR); a second
+ * GC_EXECUTE with a known exec_id returns the known result, or joins the running one, and never runs the tool
+ * again.
  */
 #pragma once
 
@@ -34,16 +38,19 @@ enum guest_status {
 };
 
 enum guest_msg {
-	/* (guest) u64 protocol, str resume_key ("" on the first connection), u64 pid of the guest, u64 mono_us of its start */
+	/* (guest) u64 protocol, str resume_key ("" on the first connection), u64 pid of the guest, u64
+	   mono_us of its start */
 	GC_HELLO = 1,
 	/* str resume_key, u64 tool_procs, u64 tool_memory_bytes, u64 tool_file_bytes (0: unlimited) */
 	GC_WELCOME = 2,
 	/* call id set. str exec_id, str tool, str input JSON, u64 timeout_ms (0: the tool's default) */
 	GC_EXECUTE = 3,
-	/* (guest) str exec_id, str bytes: a piece of what the tool prints while it runs; best effort, never the result */
+	/* (guest) str exec_id, str bytes: a piece of what the tool prints while it runs; best effort, never
+	   the result */
 	GC_OUTPUT = 4,
-	/* (guest) same call id. str exec_id, u64 status, u64 is_error, str text (UTF-8, <= LIM_RESULT_OFFLOAD bytes of
-	 * preview or the whole text), str offload path ("" when whole), u64 full length in characters, u64 run_us */
+	/* (guest) same call id. str exec_id, u64 status, u64 is_error, str text (UTF-8, <= LIM_RESULT_OFFLOAD
+	 * bytes of preview or the whole text), str offload path ("" when whole), u64 full length in
+	 * characters, u64 run_us */
 	GC_RESULT = 5,
 	/* str exec_id: stop it; GC_RESULT follows */
 	GC_CANCEL = 6,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Object ids: prefix, underscore, "01", then 22 base-62 characters: 9 of milliseconds since 1970 and 13 random.
- * Byte order is time order. Secrets (API keys) have 32 random bytes and are made by id_secret.
+ * Object ids: prefix, underscore, "01", then 22 base-62 characters: 9 of milliseconds since 1970 and 13
+ * random. Byte order is time order. Secrets (API keys) have 32 random bytes and are made by secret_random.
  */
 #pragma once
 
@@ -33,3 +33,6 @@ id_str(const struct id *id)
 
 /* Fills `n` bytes from the kernel; aborts on failure. */
 void random_bytes(void *p, size_t n);
+
+/* Writes `n` characters of [0-9A-Za-z], uniform and from the kernel, without NUL; aborts on failure. */
+void random_base62(char *dst, size_t n);

@@ -13,11 +13,15 @@
 #include "base/err.h"
 #include "base/str.h"
 
+/* A linker name of our own for functions that jansson has too: both end up in one static binary. */
+#define JSON_OWN_NAME(name) __asm__(name)
+
 /* ---- reading ---- */
 
 struct json_t; /* jansson's value; owned by whoever called json_parse, freed by json_free */
 
-/* Parses exactly one value of at most LIM_JSON_DEPTH levels. ERR_INVALID with line and column, ERR_NO_MEMORY. */
+/* Parses exactly one value of at most LIM_JSON_DEPTH levels. ERR_INVALID with line and column, ERR_NO_MEMORY.
+ */
 int json_parse(struct str text, struct json_t **out, struct err *e);
 void json_free(struct json_t *v);
 DEFINE_AUTO(json, struct json_t *, json_free, NULL);
@@ -33,7 +37,7 @@ size_t json_len(const struct json_t *v); /* array elements or object members, el
 /* Values with a default for "absent or other kind". Slices are borrowed from the tree. */
 struct str json_str(const struct json_t *v, struct str dflt);
 int64_t json_int(const struct json_t *v, int64_t dflt);
-double json_real(const struct json_t *v, double dflt);
+double json_real(const struct json_t *v, double dflt) JSON_OWN_NAME("pf_json_real"); /* integers too */
 bool json_bool(const struct json_t *v, bool dflt);
 
 /* Shorthands for json_x(json_get(v, key), dflt). */
@@ -46,8 +50,11 @@ void *json_next(const struct json_t *v, void *it);
 struct str json_iter_key(void *it);
 const struct json_t *json_iter_value(void *it);
 
+/* A JSON null that lives for ever. */
+const struct json_t *json_nothing(void);
+
 /* Deep equality (object order ignored). */
-bool json_equal(const struct json_t *a, const struct json_t *b);
+bool json_equal(const struct json_t *a, const struct json_t *b) JSON_OWN_NAME("pf_json_equal");
 
 /* ---- input walker ---- */
 
@@ -79,9 +86,9 @@ int json_fail_code(const struct json_at *at, struct err *e, const char *code, co
  * object: "path.member: Extra inputs are not permitted". */
 int json_closed(const struct json_at *at, const char *const allowed[], struct err *e);
 
-/* Required / optional typed reads with bounds, naming the path on failure. `*out` is borrowed from the tree.
- * Lengths are Unicode code points. The _opt forms leave *out as it is when the member is absent, and treat JSON
- * null as absent when `null_ok`; `*out` of a null is not touched. */
+/* Typed reads with bounds; a failure names the path. An absent value fails with "Field required", so ask
+ * json_set (absent or null) or `present` first when the member is optional. `*out` is borrowed from the tree.
+ * Lengths are Unicode code points. */
 int json_want_str(const struct json_at *at, size_t min, size_t max, struct str *out, struct err *e);
 int json_want_int(const struct json_at *at, int64_t min, int64_t max, int64_t *out, struct err *e);
 int json_want_bool(const struct json_at *at, bool *out, struct err *e);
@@ -125,8 +132,8 @@ void jw_int(struct json_w *w, int64_t v);
 void jw_real(struct json_w *w, double v);
 void jw_bool(struct json_w *w, bool v);
 void jw_null(struct json_w *w);
-void jw_raw(struct json_w *w, struct str json);                /* already valid JSON */
-void jw_value(struct json_w *w, const struct json_t *v);       /* a parsed tree, compact */
+void jw_raw(struct json_w *w, struct str json);          /* already valid JSON */
+void jw_value(struct json_w *w, const struct json_t *v); /* a parsed tree, compact */
 /* key + value in one. */
 void jw_kstr(struct json_w *w, const char *key, struct str s);
 void jw_kz(struct json_w *w, const char *key, const char *z);

@@ -32,8 +32,10 @@ struct log_kv {
 #define log_warn(...)  log_write(LOG_WARN, __VA_ARGS__, (struct log_kv){0})
 #define log_error(...) log_write(LOG_ERROR, __VA_ARGS__, (struct log_kv){0})
 
-/* Sets the role name that each line carries, the least level written, and the descriptor (default 2). */
+/* Sets the role name that each line carries (a static string), the least level written, and the descriptor
+ * (defaults: "pinfold", info, 2). Called while the process starts, before threads. */
 void log_setup(const char *role, enum log_level least, int fd);
 
-/* Writes one line; arguments are struct log_kv values, ended by a zeroed one (the macros add it). */
+/* Writes one line by one write(2), at most 8 KiB; what does not fit is left out and "cut":true added. Keeps
+ * errno. Arguments are struct log_kv values, ended by a zeroed one (the macros add it). */
 void log_write(enum log_level level, const char *event, ...);

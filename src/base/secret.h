@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Secrets: own pages with guards on both sides, locked in memory, left out of core dumps, zeroed when freed. There is
- * no accessor that gives a string to print; bytes leave only by the named functions below.
+ * Secrets: own pages with guards on both sides, locked in memory, left out of core dumps, zeroed when freed.
+ * There is no accessor that gives a string to print; bytes leave only by the named functions below.
  */
 #pragma once
 

@@ -14,10 +14,10 @@ struct str {
 	size_t n;
 };
 
-#define STR(lit)  ((struct str){"" lit, sizeof(lit) - 1})
-#define STR_NULL  ((struct str){NULL, 0})
+#define STR(lit) ((struct str){"" lit, sizeof(lit) - 1})
+#define STR_NULL ((struct str){NULL, 0})
 /* printf("%.*s", STRF(s)) */
-#define STRF(s)   (int)(s).n, (s).n ? (s).p : ""
+#define STRF(s) (int)(s).n, (s).n ? (s).p : ""
 
 /* A slice over a NUL-terminated string; NULL gives STR_NULL. */
 static inline struct str
@@ -80,6 +80,9 @@ bool str_to_hex64(struct str s, uint64_t *out);
 
 /* True when `s` is well-formed UTF-8 (no surrogates, no overlong forms, max U+10FFFF). */
 bool str_is_utf8(struct str s);
+
+/* Bytes (1..4) of the well-formed UTF-8 sequence at the start of `s`; 0 when there is none. */
+size_t str_utf8_seq(struct str s);
 
 /* Number of Unicode code points; `s` must be valid UTF-8. */
 size_t str_utf8_len(struct str s);
