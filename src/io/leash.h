@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A role's end of the leash (descriptor LEASH_FD): the start handshake, then later peers and the stop. Every role's main is
- * `int <role>_main(void)`: leash_start (blocking) -> confine -> build on the loop -> leash_attach -> leash_ready -> loop_run.
- * The end of the leash ends the process at once (exit 0 after LEASH_STOP, else 75).
+ * A role's end of the leash (descriptor LEASH_FD): the start handshake, then later peers and the stop. Every
+ * role's main is `int <role>_main(void)`: leash_start (blocking) -> confine -> build on the loop ->
+ * leash_attach -> leash_ready -> loop_run. The end of the leash ends the process at once (exit 0 after
+ * LEASH_STOP, else 75).
  */
 #pragma once
 
@@ -52,5 +53,6 @@ int leash_attach(struct leash **out, struct loop *l, const struct leash_ops *ops
 void leash_free(struct leash *l);
 /* Tells supervise that the role serves; `note` is shown to the operator. */
 void leash_ready(struct leash *l, struct str note);
-/* Before leash_attach: tells supervise why the role cannot start (blocking write). Returns the exit code to use. */
+/* Before leash_attach: tells supervise why the role cannot start (blocking write). Returns the exit code to
+ * use. */
 int leash_failed(const struct err *e);

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * HTTP/1.1 server on the loop: accepts on an inherited listening socket, parses strictly, hands requests to one handler. Keep-alive and
- * pipelining (answers in order; the next request is parsed when the former is answered). An idle connection or stream holds no
- * buffers (about 400 bytes); a request in progress holds an arena of at most LIM_REQ_ARENA and its body.
+ * HTTP/1.1 server on the loop: accepts on an inherited listening socket, parses strictly, hands requests to
+ * one handler. Keep-alive and pipelining (answers in order; the next request is parsed when the former is
+ * answered). An idle connection or stream holds no buffers (about 400 bytes); a request in progress holds an
+ * arena of at most LIM_REQ_ARENA and its body.
  *
- * Body: by default collected whole up to `max_body` before on_request. A handler that wants it in pieces (uploads) says so in on_head by
- * calling server_req_stream_body.
+ * Body: by default collected whole up to `max_body` before on_request. A handler that wants it in pieces
+ * (uploads) says so in on_head by calling server_req_stream_body.
  *
- * Life of a request: on_head -> (body) -> on_request -> exactly one of server_reply* or server_stream_open, now or later. If the client
- * goes away first, on_gone is called (if set with server_req_on_gone) and replies become no-ops; the request object stays valid until
- * its answer was given: whoever answers last releases it by answering.
+ * Life of a request: on_head -> (body) -> on_request -> exactly one of server_reply* or server_stream_open,
+ * now or later. If the client goes away first, on_gone is called (if set with server_req_on_gone) and replies
+ * become no-ops; the request object stays valid until its answer was given: whoever answers last releases it
+ * by answering.
  */
 #pragma once
 
@@ -24,11 +26,13 @@ struct server_stream;
 
 struct server_ops {
 	void *owner;
-	/* Optional: the head is complete, the body not yet read. May answer at once (the body is then drained or the connection closed). */
+	/* Optional: the head is complete, the body not yet read. May answer at once (the body is then drained
+	 * or the connection closed). */
 	void (*on_head)(void *owner, struct server_req *r);
 	/* Head and (collected) body are complete. */
 	void (*on_request)(void *owner, struct server_req *r);
-	/* Writes the body of an error answer of the server itself (malformed request, 408, 413, 431): JSON of the API. */
+	/* Writes the body of an error answer of the server itself (malformed request, 408, 413, 431): JSON of
+	 * the API. */
 	void (*error_body)(void *owner, struct buf *out, const struct err *e, struct str request_id);
 };
 
@@ -66,8 +70,9 @@ void *server_req_data(const struct server_req *r);
 void server_req_on_gone(struct server_req *r, void (*fn)(void *arg, struct server_req *r), void *arg);
 bool server_req_gone(const struct server_req *r);
 
-/* In on_head only: deliver the body in pieces, at most `max` bytes in all (more: fn gets ERR_TOO_LARGE and the request fails with 413).
- * fn(arg, r, piece): <0 fails the request with that error. on_request follows the last piece. */
+/* In on_head only: deliver the body in pieces, at most `max` bytes in all (more: fn gets ERR_TOO_LARGE and
+ * the request fails with 413). fn(arg, r, piece): <0 fails the request with that error. on_request follows
+ * the last piece. */
 void server_req_stream_body(struct server_req *r, uint64_t max,
 	int (*fn)(void *arg, struct server_req *r, struct str piece, struct err *e), void *arg);
 /* Stops / resumes reading the body. */
@@ -88,11 +93,14 @@ void server_reply_error(struct server_req *r, const struct err *e);
 
 /* ---- event streams (SSE) ---- */
 
-/* Sends the head (200, text/event-stream) at once and turns the connection into a stream; the request ends, its arena is freed. `on_end` is called
- * once when the client is gone or the stream was closed for slowness, after which the stream pointer is dead. */
-struct server_stream *server_stream_open(struct server_req *r, void (*on_end)(void *arg, struct server_stream *s), void *arg);
-/* Queues shared bytes (a reference is taken). `droppable` (previews, pings) is skipped when more than LIM_STREAM_QUEUE waits; over
- * LIM_STREAM_CLOSE the connection is closed (on_end). Returns false when it was not queued. */
+/* Sends the head (200, text/event-stream) at once and turns the connection into a stream; the request ends,
+ * its arena is freed. `on_end` is called once when the client is gone or the stream was closed for slowness,
+ * after which the stream pointer is dead. */
+struct server_stream *server_stream_open(
+	struct server_req *r, void (*on_end)(void *arg, struct server_stream *s), void *arg);
+/* Queues shared bytes (a reference is taken). `droppable` (previews, pings) is skipped when more than
+ * LIM_STREAM_QUEUE waits; over LIM_STREAM_CLOSE the connection is closed (on_end). Returns false when it was
+ * not queued. */
 bool server_stream_send(struct server_stream *s, struct rc_bytes *bytes, bool droppable);
 /* Flushes what is queued, then closes; on_end is called. */
 void server_stream_close(struct server_stream *s);
