@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events as clients send them: shape checks (contract §9.2) and the stored body. State checks are turn_accepts.
+ * Events as clients send them: shape checks (contract §9.2) and the stored body. State checks are
+ * turn_accepts.
  */
 #pragma once
 
@@ -10,17 +11,18 @@
 
 struct client_event {
 	enum event_type type;
-	struct str ref_id;     /* tool_use_id / custom_tool_use_id */
-	uint8_t permission;    /* confirmation */
+	struct str ref_id;  /* tool_use_id / custom_tool_use_id */
+	uint8_t permission; /* confirmation */
 	bool is_error;
-	struct id id;          /* new */
-	struct str body;       /* stored JSON, in the arena */
-	size_t n_files;        /* file ids named by content blocks, for existence checks */
+	struct id id;    /* new */
+	struct str body; /* stored JSON, in the arena */
+	size_t n_files;  /* file ids named by content blocks, for existence checks */
 	struct str *files;
 };
 
 /* Checks one member of `events` (or initial_events when `initial`). ERR_INVALID naming the path. */
-int client_event_parse(struct arena *a, const struct json_at *at, bool initial, uint64_t now_us, struct client_event *out, struct err *e);
+int client_event_parse(struct arena *a, const struct json_at *at, bool initial, uint64_t now_us,
+	struct client_event *out, struct err *e);
 
 /* The row for the log; `ref` from turn_accepts. */
 void client_event_row(const struct client_event *c, uint32_t ref, uint64_t now_us, struct event_row *out);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Environments: checking create and update bodies (contract §5) and their stored, normalised JSON {name, description, config, metadata, scope?}.
+ * Environments: checking create and update bodies (contract §5) and their stored, normalised JSON {name,
+ * description, config, metadata, scope?}.
  */
 #pragma once
 
@@ -9,7 +10,8 @@
 
 /* ERR_INVALID naming the path. */
 int environment_parse_create(struct arena *a, const struct json_at *body, struct buf *out, struct err *e);
-int environment_parse_update(struct arena *a, const struct json_at *body, const struct json_t *current, struct buf *out, struct err *e);
+int environment_parse_update(struct arena *a, const struct json_at *body, const struct json_t *current,
+	struct buf *out, struct err *e);
 
 struct environment_meta {
 	struct str id;

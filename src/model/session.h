@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A session as the fold of its log: the turn machine of its primary thread plus what GET /v1/sessions/{id} shows. Loading = decode the newest snapshot, if
- * any, and fold the rows after it; a snapshot is a cache that may be dropped at any time. Everything is owned by the struct.
+ * A session as the fold of its log: the turn machine of its primary thread plus what GET /v1/sessions/{id}
+ * shows. Loading = decode the newest snapshot, if any, and fold the rows after it; a snapshot is a cache that
+ * may be dropped at any time. Everything is owned by the struct.
  */
 #pragma once
 
@@ -19,20 +20,22 @@ struct session_resource {
 
 struct session_state {
 	struct id id;
-	struct id thread_id;       /* primary */
+	struct id thread_id; /* primary */
 	uint64_t created_us, updated_us, archived_us;
-	struct str agent;          /* resolved snapshot, JSON, owned */
+	struct str agent; /* resolved snapshot, JSON, owned */
 	struct id environment_id;
-	struct str environment;    /* config at creation, JSON, owned */
-	struct str title;          /* p == NULL: null; owned */
-	struct str metadata;       /* JSON object, owned */
-	struct str vault_ids;      /* JSON array, owned */
-	struct str agent_id;       /* slices of nothing else: owned */
+	struct str environment; /* config at creation, JSON, owned */
+	struct str title;       /* p == NULL: null; owned */
+	struct str metadata;    /* JSON object, owned */
+	struct str vault_ids;   /* JSON array, owned */
+	struct str agent_id;    /* slices of nothing else: owned */
 	uint32_t agent_version;
+	struct str agent_name;  /* members of the snapshot, owned */
+	struct str agent_model; /* model id */
 	size_t n_resources;
 	struct session_resource *resources;
 	struct turn turn;
-	uint32_t snapshot_seq;     /* last_seq at which it was decoded or encoded */
+	uint32_t snapshot_seq; /* last_seq at which it was decoded or encoded */
 	struct {
 		uint64_t input, output, cache_read, cache_creation, web_searches;
 	} usage;
@@ -47,10 +50,12 @@ void session_state_done(struct session_state *s);
 
 /* Folds one row. ERR_CORRUPT, ERR_NO_MEMORY. After a failure the state is fit for session_state_done only. */
 int session_fold(struct session_state *s, const struct event_row *row, struct err *e);
-/* The part of it that touches only `turn` and plain numbers: for plans, which fold over a shallow copy whose turn is a turn_copy. */
+/* The part of it that touches only `turn` and plain numbers: for plans, which fold over a shallow copy whose
+ * turn is a turn_copy. */
 int session_fold_figures(struct session_state *s, const struct event_row *row, struct err *e);
 
-/* Snapshot codec. Decoding checks a version; another version is ERR_CORRUPT (the caller then folds from the start). */
+/* Snapshot codec. Decoding checks a version; another version is ERR_CORRUPT (the caller then folds from the
+ * start). */
 void session_encode(const struct session_state *s, struct buf *out);
 int session_decode(struct str in, struct session_state *out, struct err *e);
 
@@ -78,7 +83,8 @@ struct session_new {
 /* Appends the body of the CREATED row. */
 void session_created_body(const struct session_new *n, struct buf *b);
 
-/* What an update changed; members that stay are left out (has_x false). JSON members are complete values, borrowed. */
+/* What an update changed; members that stay are left out (has_x false). JSON members are complete values,
+ * borrowed. */
 struct session_change {
 	bool has_title, has_metadata, has_agent;
 	struct str title;    /* p == NULL: null */
@@ -87,11 +93,14 @@ struct session_change {
 };
 /* The row of session.updated, its body in `a`. Check arena_check. */
 struct arena;
-void session_updated_row(const struct session_change *c, struct arena *a, uint64_t now_us, struct event_row *out);
+void session_updated_row(
+	const struct session_change *c, struct arena *a, uint64_t now_us, struct event_row *out);
 
 /* The rows of a file resource that was added (its json is complete) or removed. */
-void session_resource_added_row(const struct session_resource *r, struct arena *a, uint64_t now_us, struct event_row *out);
-void session_resource_removed_row(struct str resource_id, struct arena *a, uint64_t now_us, struct event_row *out);
+void session_resource_added_row(
+	const struct session_resource *r, struct arena *a, uint64_t now_us, struct event_row *out);
+void session_resource_removed_row(
+	struct str resource_id, struct arena *a, uint64_t now_us, struct event_row *out);
 /* The resource of that id, or NULL. */
 const struct session_resource *session_resource_by_id(const struct session_state *s, struct str id);
 /* Writes the API form of a file resource. */
