@@ -285,7 +285,9 @@ struct loop_io {
 	bool freed;
 };
 
-_Static_assert((int)LOOP_READ == (int)UV_READABLE && (int)LOOP_WRITE == (int)UV_WRITABLE, "same bits");
+_Static_assert((int)LOOP_READ == (int)UV_READABLE && (int)LOOP_WRITE == (int)UV_WRITABLE &&
+		       (int)LOOP_GONE == (int)UV_DISCONNECT,
+	"same bits");
 
 static void
 on_poll(uv_poll_t *h, int status, int events)

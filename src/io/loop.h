@@ -52,11 +52,12 @@ void loop_timer_free(struct loop_timer *t);
 void loop_timer_start(struct loop_timer *t, uint64_t ms, uint64_t repeat_ms);
 void loop_timer_stop(struct loop_timer *t);
 
-enum { LOOP_READ = 1, LOOP_WRITE = 2 };
+/* LOOP_GONE: the other side closed or shut down its writing half; only delivered when asked for. */
+enum { LOOP_READ = 1, LOOP_WRITE = 2, LOOP_GONE = 4 };
 
 /* Watches a descriptor (borrowed; must outlive the source), made non-blocking. `fn` gets the ready events; an
- * error shows as both, a hang-up as what was wanted. Starts paused. NULL when out of memory or the descriptor
- * cannot be watched (errno). */
+ * error shows as LOOP_READ and LOOP_WRITE, a hang-up as what was wanted. Starts paused. NULL when out of
+ * memory or the descriptor cannot be watched (errno). */
 struct loop_io *loop_io_new(struct loop *l, int fd, void (*fn)(void *arg, unsigned events), void *arg);
 void loop_io_free(struct loop_io *io);
 /* Which events to wait for; 0 pauses. */
