@@ -62,6 +62,8 @@ bool brain_model_known(const struct brain *b, struct str model);
 /* The current fold; borrowed during the callback. NOT_FOUND. */
 typedef void brain_session_cb(void *arg, const struct err *err, const struct session_state *s);
 void brain_session_get(struct brain *b, struct str id, brain_session_cb *cb, void *arg);
+/* The fold if it is in memory, else NULL; borrowed until the next callback. */
+const struct session_state *brain_session_peek(struct brain *b, struct str id);
 
 /* Appends on behalf of a client. `make` is called with the current state, checks it and adds rows to the plan
  * (its arena lives until the callback); it may be called again when another append came between. Its error is

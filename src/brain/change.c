@@ -114,6 +114,16 @@ on_change_written(void *arg, const struct err *err, uint32_t first_seq)
 		change_end(ch, err, first_seq);
 }
 
+/* Noted before the append, because the commit drives the run before the append's callback. */
+static void
+note_opened(struct live *l, const struct plan *p)
+{
+	for (size_t i = 0; i < p->n_rows; i++) {
+		if (p->rows[i].facts.type == EV_SPAN_MODEL_REQUEST_START)
+			l->opened = p->rows[i].id;
+	}
+}
+
 static void
 change_write(struct change *ch)
 {
@@ -127,6 +137,7 @@ change_write(struct change *ch)
 		.expect_seq = s->turn.last_seq,
 		.status = TURN_RUNNING,
 		.archived = ch->c.archive ? 1 : -1};
+	note_opened(ch->live, ch->plan);
 	if (comes_to_rest(ch->plan))
 		snapshot_after(s, ch->plan, &snap, &a.status);
 	if (buf_check(&snap, NULL) == 0)

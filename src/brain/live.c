@@ -429,6 +429,13 @@ brain_session_get(struct brain *b, struct str id, brain_session_cb *cb, void *ar
 	store_session_load(b->o.store, id, true, on_loaded, l);
 }
 
+const struct session_state *
+brain_session_peek(struct brain *b, struct str id)
+{
+	const struct live *l = live_find(b, id);
+	return l != NULL ? l->state : NULL;
+}
+
 /* ---- the context: the whole log once, for the transcript and the kept bodies ---- */
 
 struct context_load {

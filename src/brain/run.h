@@ -28,7 +28,6 @@ struct run {
 	struct live *live;
 	bool busy;   /* a lease, the context or an append is under way */
 	bool dead;   /* freed as soon as that returns */
-	bool opened; /* the open span is ours: its request may be started */
 	struct model_call *call;
 	struct model_response response; /* waits to be appended; its arena is NULL when there is none */
 	bool has_failure;

@@ -127,20 +127,11 @@ run_unmakeable(struct run *r, const struct err *err)
 	run_drive(r->live);
 }
 
-static bool
-opened_request(const struct plan *p)
-{
-	bool opened = false;
-	for (size_t i = 0; i < p->n_rows; i++)
-		opened = opened || p->rows[i].facts.type == EV_SPAN_MODEL_REQUEST_START;
-	return opened && p->then.kind == ACT_CONTINUE_REQUEST;
-}
-
 static void
 on_appended(void *arg, const struct err *err, const struct plan *p, uint32_t first_seq,
 	const struct session_state *s)
 {
-	(void)first_seq, (void)s;
+	(void)p, (void)first_seq, (void)s;
 	struct run *r = arg;
 	if (!run_unbusy(r))
 		return;
@@ -148,7 +139,6 @@ on_appended(void *arg, const struct err *err, const struct plan *p, uint32_t fir
 	if (err == NULL) {
 		response_drop(r);
 		r->has_failure = false;
-		r->opened = opened_request(p);
 		run_drive(r->live);
 		return;
 	}
@@ -304,7 +294,9 @@ drive_request(struct run *r)
 		return;
 	}
 	struct err e = {0};
-	if (!r->has_failure && !r->opened)
+	/* A span that this process did not open belongs to one that died. */
+	bool opened = str_eq(id_str(&r->live->opened), id_str(&r->live->state->turn.request_id));
+	if (!r->has_failure && !opened)
 		set_failure(r, MODEL_END_LOST, NULL, NULL);
 	else if (!r->has_failure && request_start(r, &e) < 0)
 		set_failure(r, e.kind == ERR_UNAVAILABLE ? MODEL_END_ERROR : MODEL_END_FATAL,

@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The store: session logs and API objects, durable before acknowledged. This header hides the engine (SQLite in the data directory now; PostgreSQL later).
+ * The store: session logs and API objects, durable before acknowledged. This header hides the engine (SQLite
+ * in the data directory now; PostgreSQL later).
  *
- * All calls are asynchronous: they are made on the loop's thread, copy what they are given, and call back once on the loop's thread, with an error or a
- * result that is valid during the callback only. The order of callbacks of writes is the order of commits. One writer thread collects writes for as long as the
- * commit in progress takes, then commits them together (group commit); readers have their own connections and see committed data only.
+ * All calls are asynchronous: they are made on the loop's thread, copy what they are given, and call back
+ * once on the loop's thread, with an error or a result that is valid during the callback only. The order of
+ * callbacks of writes is the order of commits. One writer thread collects writes for as long as the commit in
+ * progress takes, then commits them together (group commit); readers have their own connections and see
+ * committed data only.
  *
- * on_commit (store_opts) is called before the callbacks of the writes in a commit, for every appended batch, in commit order: it is how folds, streams and
- * brains learn of rows.
+ * on_commit (store_opts) is called before the callbacks of the writes in a commit, for every appended batch,
+ * in commit order: it is how folds, streams and brains learn of rows.
  *
- * Error kinds: NOT_FOUND, CONFLICT (unique key, stale version), AGAIN (expect_seq moved), FENCED (stale epoch), INVALID (cursor), IO, CORRUPT, UNAVAILABLE
- * (closing), NO_MEMORY.
+ * Error kinds: NOT_FOUND, CONFLICT (unique key, stale version), AGAIN (expect_seq moved), FENCED (stale
+ * epoch), INVALID (cursor), IO, CORRUPT, UNAVAILABLE (closing), NO_MEMORY.
  */
 #pragma once
 
@@ -31,14 +34,16 @@ struct store_opts {
 	void (*on_deleted)(void *owner, struct str session_id);
 };
 
-/* Opens, migrates the schema, starts the threads. Blocking; before the loop runs. ERR_IO, ERR_CORRUPT (with advice), ERR_CONFLICT when locked by another process. */
+/* Opens, migrates the schema, starts the threads. Blocking; before the loop runs. ERR_IO, ERR_CORRUPT (with
+ * advice), ERR_CONFLICT when locked by another process. */
 int store_open(struct store **out, struct loop *l, const struct store_opts *o, struct err *e);
 /* Finishes queued writes, joins threads. Pending reads are answered UNAVAILABLE. */
 void store_close(struct store *s);
 
 /* ---- session logs ---- */
 
-/* Listing attributes kept beside the log in the same transaction (an index for filters, derivable from the log). */
+/* Listing attributes kept beside the log in the same transaction (an index for filters, derivable from the
+ * log). */
 struct store_session_index {
 	struct str agent_id;
 	uint32_t agent_version;
@@ -53,73 +58,84 @@ struct store_append {
 	struct str session_id;
 	const struct event_row *rows;
 	size_t n_rows;
-	uint64_t epoch;       /* lease epoch of the brain, or 0: a client's append */
-	uint32_t expect_seq;  /* nonzero: refuse with AGAIN unless the session's last seq is this */
-	int status;           /* enum turn_status after these rows, for the statuses[] filter; -1: keep */
-	int archived;         /* 1: sets archived; -1: keep */
-	struct str snapshot;  /* encoded session_state valid after the LAST of these rows; empty: keep the old one */
+	uint64_t epoch;      /* lease epoch of the brain, or 0: a client's append */
+	uint32_t expect_seq; /* nonzero: refuse with AGAIN unless the session's last seq is this */
+	int status;          /* enum turn_status after these rows, for the statuses[] filter; -1: keep */
+	int archived;        /* 1: sets archived; -1: keep */
+	struct str snapshot; /* encoded session_state valid after the LAST of these rows; empty: keep the old
+				one */
 };
 
-/* Creates the session and appends its first rows. CONFLICT when the id exists. `created_us` orders the list. */
-void store_session_create(struct store *s, const struct store_append *first, const struct store_session_index *ix, uint64_t created_us,
-	store_write_cb *cb, void *arg);
+/* Creates the session and appends its first rows. CONFLICT when the id exists. `created_us` orders the list.
+ */
+void store_session_create(struct store *s, const struct store_append *first,
+	const struct store_session_index *ix, uint64_t created_us, store_write_cb *cb, void *arg);
 void store_append(struct store *s, const struct store_append *a, store_write_cb *cb, void *arg);
 /* Deletes the log and index row, leaves a tombstone (id, head hash, count, time). Calls on_deleted. */
-void store_session_delete(struct store *s, struct str id, uint32_t expect_seq, uint64_t now_us, store_write_cb *cb, void *arg);
+void store_session_delete(
+	struct store *s, struct str id, uint32_t expect_seq, uint64_t now_us, store_write_cb *cb, void *arg);
 
 /* Takes (or renews) the session's lease: gives a new epoch higher than any before. */
 typedef void store_lease_cb(void *arg, const struct err *err, uint64_t epoch);
 void store_lease(struct store *s, struct str session_id, store_lease_cb *cb, void *arg);
 
-/* The newest snapshot (empty when none) and all rows after it: facts always, body only for types with event_body_folds, private never. */
-typedef void store_load_cb(void *arg, const struct err *err, struct str snapshot, const struct event_row *rows, size_t n);
+/* The newest snapshot (empty when none) and all rows after it: facts always, body only for types with
+ * event_body_folds, private never. */
+typedef void store_load_cb(
+	void *arg, const struct err *err, struct str snapshot, const struct event_row *rows, size_t n);
 void store_session_load(struct store *s, struct str id, bool use_snapshot, store_load_cb *cb, void *arg);
 
-/* Sessions whose status is not idle/terminated, or that have unprocessed client events: to be woken after a start. */
+/* Sessions whose status is not idle/terminated, or that have unprocessed client events: to be woken after a
+ * start. */
 typedef void store_ids_cb(void *arg, const struct err *err, const struct id *ids, size_t n);
 void store_sessions_unfinished(struct store *s, store_ids_cb *cb, void *arg);
 
 struct store_read {
 	struct str session_id;
-	uint32_t after_seq;        /* exclusive; 0: from the start (from the end when descending) */
-	uint32_t before_seq;       /* exclusive; 0: no bound */
+	uint32_t after_seq;  /* exclusive; 0: from the start (from the end when descending) */
+	uint32_t before_seq; /* exclusive; 0: no bound */
 	bool descending;
 	bool with_private;
-	bool internal;             /* also rows that are not listed */
-	uint64_t types;            /* bit mask over enum event_type; 0: all */
-	uint64_t at_gt, at_gte, at_lt, at_lte; /* bounds on processed_at (us); 0: none. Queued client events have none and match no bound */
-	size_t limit;              /* rows; 0: LIM_PAGE_MAX */
+	bool internal;                         /* also rows that are not listed */
+	uint64_t types;                        /* bit mask over enum event_type; 0: all */
+	uint64_t at_gt, at_gte, at_lt, at_lte; /* bounds on processed_at (us); 0: none. Queued client events
+						  have none and match no bound */
+	size_t limit;                          /* rows; 0: LIM_PAGE_MAX */
 };
 
-/* Rows with bodies and, for queued client events, the time they were processed (0: not yet); the order is by seq. */
+/* Rows with bodies and, for queued client events, the time they were processed (0: not yet); the order is by
+ * seq. */
 struct store_event {
 	struct event_row row;
 	uint64_t processed_us;
 };
-typedef void store_events_cb(void *arg, const struct err *err, const struct store_event *ev, size_t n, bool more);
+typedef void store_events_cb(
+	void *arg, const struct err *err, const struct store_event *ev, size_t n, bool more);
 void store_events(struct store *s, const struct store_read *q, store_events_cb *cb, void *arg);
 
 struct store_session_query {
 	struct str agent_id;
 	uint32_t agent_version;
 	struct str deployment_id;
-	unsigned statuses;         /* bit mask over enum turn_status; 0: all */
+	unsigned statuses; /* bit mask over enum turn_status; 0: all */
 	bool include_archived;
 	uint64_t created_gt, created_gte, created_lt, created_lte;
 	bool ascending;
-	/* keyset cursor: position (created_us, internal key) exclusive; has_cursor false: from the start. backwards: the page before the position */
+	/* keyset cursor: position (created_us, internal key) exclusive; has_cursor false: from the start.
+	 * backwards: the page before the position */
 	bool has_cursor, backwards;
 	uint64_t cursor_us, cursor_key;
 	size_t limit;
 };
 struct store_session_row {
 	struct id id;
-	uint64_t created_us, key;  /* its cursor position */
-	struct str snapshot;       /* newest snapshot, may be older than the log */
+	uint64_t created_us, key; /* its cursor position */
+	struct str snapshot;      /* newest snapshot, may be older than the log */
 	uint32_t snapshot_seq, last_seq;
 };
 /* Rows in list order even when backwards; `before` / `after`: there are more on that side. */
-typedef void store_sessions_cb(void *arg, const struct err *err, const struct store_session_row *rows, size_t n, bool before, bool after);
+typedef void store_sessions_cb(void *arg, const struct err *err, const struct store_session_row *rows,
+	size_t n, bool before, bool after);
 void store_sessions(struct store *s, const struct store_session_query *q, store_sessions_cb *cb, void *arg);
 
 /* ---- API objects: one JSON document each, with versions where the kind has them ---- */
@@ -129,26 +145,31 @@ enum doc_kind { DOC_AGENT = 1, DOC_ENVIRONMENT = 2, DOC_FILE = 3, DOC_KEY = 4, D
 struct store_doc {
 	enum doc_kind kind;
 	struct str id;
-	uint32_t version;      /* from 1 */
+	uint32_t version; /* from 1 */
 	uint64_t created_us, updated_us, archived_us;
-	struct str unique;     /* unique among live documents of the kind, or empty: environment name, key hash */
-	struct str parent;     /* files: scope session id, or empty */
-	struct str body;       /* JSON */
+	struct str unique; /* unique among live documents of the kind, or empty: environment name, key hash */
+	struct str parent; /* files: scope session id, or empty */
+	struct str body;   /* JSON */
 };
 
 /* Inserts version 1. CONFLICT on id or unique key. */
 void store_doc_create(struct store *s, const struct store_doc *d, store_write_cb *cb, void *arg);
 
-/* Replaces the document when its version is `expect_version` (0: any): CONFLICT otherwise, NOT_FOUND when absent. With keep_history the old version stays
- * readable and version becomes +1; else version stays. created_us is kept. */
-void store_doc_update(struct store *s, const struct store_doc *d, uint32_t expect_version, bool keep_history, store_write_cb *cb, void *arg);
+/* Replaces the document when its version is `expect_version` (0: any): CONFLICT otherwise, NOT_FOUND when
+ * absent. With keep_history the old version stays readable and version becomes +1; else version stays.
+ * created_us is kept. */
+void store_doc_update(struct store *s, const struct store_doc *d, uint32_t expect_version, bool keep_history,
+	store_write_cb *cb, void *arg);
 
-/* Deletes document and history. `unless_referenced`: CONFLICT while a session's index names it as agent or environment. */
-void store_doc_delete(struct store *s, enum doc_kind kind, struct str id, bool unless_referenced, store_write_cb *cb, void *arg);
+/* Deletes document and history. `unless_referenced`: CONFLICT while a session's index names it as agent or
+ * environment. */
+void store_doc_delete(struct store *s, enum doc_kind kind, struct str id, bool unless_referenced,
+	store_write_cb *cb, void *arg);
 
 typedef void store_doc_cb(void *arg, const struct err *err, const struct store_doc *d);
 /* version 0: the newest. */
-void store_doc_get(struct store *s, enum doc_kind kind, struct str id, uint32_t version, store_doc_cb *cb, void *arg);
+void store_doc_get(
+	struct store *s, enum doc_kind kind, struct str id, uint32_t version, store_doc_cb *cb, void *arg);
 /* By unique key. */
 void store_doc_find(struct store *s, enum doc_kind kind, struct str unique, store_doc_cb *cb, void *arg);
 
@@ -156,20 +177,21 @@ struct store_doc_query {
 	enum doc_kind kind;
 	bool include_archived;
 	uint64_t created_gte, created_lte;
-	struct str parent;         /* exact, when has_parent */
+	struct str parent; /* exact, when has_parent */
 	bool has_parent;
-	const struct str *ids;     /* restrict to these (<= 100), or NULL */
+	const struct str *ids; /* restrict to these (<= 100), or NULL */
 	size_t n_ids;
-	struct str versions_of;    /* list the versions of this document, newest first, instead */
+	struct str versions_of; /* list the versions of this document, newest first, instead */
 	bool has_cursor;
 	uint64_t cursor_us, cursor_key; /* exclusive position: newest first */
 	size_t limit;
 };
 struct store_doc_row {
 	struct store_doc doc;
-	uint64_t key;              /* cursor position together with created_us (versions: version number) */
+	uint64_t key; /* cursor position together with created_us (versions: version number) */
 };
-typedef void store_docs_cb(void *arg, const struct err *err, const struct store_doc_row *rows, size_t n, bool more);
+typedef void store_docs_cb(
+	void *arg, const struct err *err, const struct store_doc_row *rows, size_t n, bool more);
 void store_docs(struct store *s, const struct store_doc_query *q, store_docs_cb *cb, void *arg);
 
 /* ---- blobs: file contents under <dir>/files ---- */
@@ -181,7 +203,8 @@ typedef void store_done_cb(void *arg, const struct err *err);
 int store_blob_new(struct store *s, struct str id, struct store_blob **out, struct err *e);
 /* Appends; into the page cache. ERR_IO (ENOSPC is ERR_IO with os set). */
 int store_blob_write(struct store_blob *b, struct str bytes, struct err *e);
-/* Copies a whole descriptor (borrowed until the callback) into the blob on a helper thread, at most `max` bytes. */
+/* Copies a whole descriptor (borrowed until the callback) into the blob on a helper thread, at most `max`
+ * bytes. */
 void store_blob_copy(struct store_blob *b, int fd, uint64_t max, store_done_cb *cb, void *arg);
 uint64_t store_blob_size(const struct store_blob *b);
 /* Makes it durable (fsync on a helper thread) under its final name; frees b. */
@@ -190,6 +213,9 @@ void store_blob_finish(struct store_blob *b, store_done_cb *cb, void *arg);
 void store_blob_abort(struct store_blob *b);
 /* Opens the content for reading. NOT_FOUND. */
 int store_blob_open(struct store *s, struct str id, int *fd, uint64_t *size, struct err *e);
+/* Gives the content of `from` a second name (a hard link); both live on their own. ERR_NOT_FOUND, ERR_IO. */
+int store_blob_link(struct store *s, struct str from, struct str to, struct err *e);
+
 /* Removes the content (missing is fine). */
 void store_blob_remove(struct store *s, struct str id);
 
