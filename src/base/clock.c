@@ -4,7 +4,8 @@
 #include <stdatomic.h>
 #include <time.h>
 
-#define DAY_S 86400u
+#define DAY_S  86400u
+#define LAST_S 253402300799 /* 9999-12-31T23:59:59Z */
 
 /* The virtual clock of tests; zero in every real process. */
 static _Atomic uint64_t fake_mono;
@@ -227,8 +228,9 @@ time_parse(struct str text, uint64_t *wall_us, struct err *e)
 	t -= offset(&s);
 	if (s.bad || s.rest.n)
 		return err_set(e, ERR_INVALID, "not an RFC 3339 date and time");
-	if (t < 0)
-		return err_set(e, ERR_INVALID, "date before 1970");
+	/* An offset can lead out of the years that can be written. */
+	if (t < 0 || t > LAST_S)
+		return err_set(e, ERR_INVALID, "date before 1970 or after 9999");
 	*wall_us = (uint64_t)t * 1000000u + us;
 	return 0;
 }

@@ -18,5 +18,6 @@ void clock_fake(uint64_t mono_us, uint64_t wall_us);
 /* "2026-10-09T14:01:45.123456Z" into dst (TIME_TEXT_MAX bytes); returns dst. */
 char *time_format(uint64_t wall_us, char *dst);
 
-/* RFC 3339 with 'Z' or a numeric offset, 0..9 fraction digits. ERR_INVALID. */
+/* RFC 3339 with 'Z' or a numeric offset, 0..9 fraction digits (those after the sixth are dropped), the
+ * years 1970 to 9999 in UTC. ERR_INVALID. */
 int time_parse(struct str s, uint64_t *wall_us, struct err *e);

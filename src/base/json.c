@@ -61,7 +61,7 @@ plain(const struct json_t *v)
 
 /* Line and column (from 1) of byte `at`. */
 static int
-fail_at(struct str text, size_t at, struct err *e)
+fail_at(struct str text, size_t at, const char *why, struct err *e)
 {
 	size_t line = 1, column = 1;
 
@@ -69,8 +69,7 @@ fail_at(struct str text, size_t at, struct err *e)
 		column = text.p[i] == '\n' ? 1 : column + 1;
 		line += text.p[i] == '\n';
 	}
-	return err_set(e, ERR_INVALID, "invalid JSON at line %zu column %zu: more than %d levels", line,
-		column, LIM_JSON_DEPTH);
+	return err_set(e, ERR_INVALID, "invalid JSON at line %zu column %zu: %s", line, column, why);
 }
 
 /* The index of the quote that ends the string beginning at `at`, or text.n. */
@@ -86,19 +85,25 @@ skip_string(struct str text, size_t at)
 	return text.n;
 }
 
-/* jansson's parser recurses: the depth is checked before it sees the text. */
+/*
+ * What jansson must not see: nesting beyond the limit, because its parser recurses, and NUL bytes, because it
+ * takes one between two tokens for a blank.
+ */
 static int
-check_depth(struct str text, struct err *e)
+check_text(struct str text, struct err *e)
 {
 	unsigned depth = 0;
+	size_t nul = str_find(text, '\0');
 
+	if (nul < text.n)
+		return fail_at(text, nul, "NUL byte", e);
 	for (size_t i = 0; i < text.n; i++) {
 		char c = text.p[i];
 		if (c == '"') {
 			i = skip_string(text, i);
 		} else if (c == '[' || c == '{') {
 			if (++depth > LIM_JSON_DEPTH)
-				return fail_at(text, i, e);
+				return fail_at(text, i, "more than " ERR_STR(LIM_JSON_DEPTH) " levels", e);
 		} else if ((c == ']' || c == '}') && depth) {
 			depth--;
 		}
@@ -110,7 +115,7 @@ int
 json_parse(struct str text, struct json_t **out, struct err *e)
 {
 	json_error_t why;
-	int r = check_depth(text, e);
+	int r = check_text(text, e);
 
 	if (r < 0)
 		return r;

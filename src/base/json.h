@@ -4,7 +4,7 @@
  * Writing: a streaming writer into a buf, no tree. Checking input: a walker that knows the path of every
  * member, so that an error names it ("tools.0.configs.1.name: ...").
  *
- * Strictness: UTF-8 only, no duplicate keys, no trailing bytes, no NUL in strings, integers within int64.
+ * Strictness: UTF-8 only, no duplicate keys, no trailing bytes, no NUL, integers within int64.
  */
 #pragma once
 

@@ -100,7 +100,8 @@ static int
 fail_v(const struct json_at *at, struct err *e, const char *code, const char *fmt, va_list ap)
 {
 	struct path path;
-	char msg[ERR_MSG_MAX];
+	/* Longer than an err holds, so that a cut happens there, where it is made between characters. */
+	char msg[ERR_MSG_MAX + 8];
 
 	if (vsnprintf(msg, sizeof(msg), fmt, ap) < 0)
 		msg[0] = '\0';
