@@ -49,6 +49,8 @@ enum agent_tool {
 	TOOL_COUNT
 };
 const char *agent_tool_name(enum agent_tool t);
+/* The enum agent_tool of a name, or -1. */
+int agent_tool_of(struct str name);
 
 /* What the policy of the snapshot says about a tool call by name. */
 struct agent_verdict {

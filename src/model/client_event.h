@@ -12,6 +12,7 @@
 struct client_event {
 	enum event_type type;
 	struct str ref_id;  /* tool_use_id / custom_tool_use_id */
+	struct str thread;  /* user.interrupt's session_thread_id, or empty */
 	uint8_t permission; /* confirmation */
 	bool is_error;
 	struct id id;    /* new */

@@ -22,13 +22,16 @@ struct model_block {
 	struct buf signature; /* thinking; `data` of redacted thinking */
 	struct str tool_id;   /* the model's own id */
 	struct str name;
-	bool open;
+	unsigned index;  /* text: which text block of its event, empty ones not counted */
+	bool open, told; /* told: the preview of its event has begun */
 };
 
 struct model_response {
 	struct arena *arena;
 	struct model_block *blocks;
-	size_t n_blocks;
+	size_t n_blocks, cap_blocks;
+	size_t n_seen; /* blocks started, unknown kinds included: the next index */
+	bool skipping; /* the open block is of an unknown kind */
 	bool started, stopped;
 	enum model_end end; /* from stop_reason once known */
 	struct str refusal_category, refusal_explanation;
