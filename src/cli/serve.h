@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From the configuration to what each role is told.
+ */
+#pragma once
+
+#include "base/buf.h"
+#include "cli/config.h"
+#include "supervise/supervise.h"
+
+struct serve {
+	const struct config *config;
+	struct supervise_secret secrets[SUPERVISE_SECRETS_MAX];
+	size_t n_secrets;
+	char guest[4096]; /* the guest binary */
+};
+
+/* The slice of `role` as JSON; `arg` is a struct serve. Form of supervise_opts.slice. */
+int serve_slice(
+	void *arg, const char *role, const struct supervise_place *at, struct buf *out, struct err *e);
+
+/* The memfd of the provider's key, or NULL. */
+const struct supervise_secret *serve_secret(const struct serve *s, const char *provider);
