@@ -75,26 +75,19 @@ on_part_end(void *arg, struct err *e)
 	return 0;
 }
 
+/* piece.p == NULL: the upload failed for a reason of the connection; the server answers and releases the
+ * request. */
 static int
 on_piece(void *arg, struct server_req *r, struct str piece, struct err *e)
 {
 	(void)r;
 	struct upload *u = arg;
-	int rc = multipart_feed(&u->form, piece, e);
-	if (rc < 0)
+	int rc = piece.p != NULL ? multipart_feed(&u->form, piece, e) : -ERR_INVALID;
+	if (rc < 0) {
 		upload_abort(u);
+		call_release(u->k);
+	}
 	return rc;
-}
-
-static void
-on_gone(void *arg, struct server_req *r)
-{
-	(void)r;
-	struct upload *u = arg;
-	struct err e = {0};
-	upload_abort(u);
-	err_set(&e, ERR_INVALID, "the client went away");
-	call_fail(u->k, &e);
 }
 
 void
@@ -121,7 +114,6 @@ files_upload_head(struct call *k)
 		return;
 	}
 	k->state = u;
-	server_req_on_gone(k->r, on_gone, u);
 	server_req_stream_body(k->r, LIM_FILE_BYTES + MIB, on_piece, u);
 }
 
@@ -176,7 +168,6 @@ files_upload(struct call *k)
 {
 	struct err e = {0};
 	struct upload *u = k->state;
-	server_req_on_gone(k->r, NULL, NULL);
 	if (upload_check(u, &e) < 0) {
 		upload_abort(u);
 		call_fail(k, &e);

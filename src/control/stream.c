@@ -137,7 +137,9 @@ stream_open(struct call *k, const struct session_state *s)
 	}
 	if (s->turn.status == TURN_TERMINATED) {
 		call_release(k);
-		server_stream_close(server_stream_open(k->r, on_none, NULL));
+		struct server_stream *out = server_stream_open(k->r, on_none, NULL);
+		if (out != NULL)
+			server_stream_close(out);
 		return;
 	}
 	struct stream *st = calloc(1, sizeof(*st));
@@ -157,4 +159,6 @@ stream_open(struct call *k, const struct session_state *s)
 	c->streams->first = st;
 	call_release(k);
 	st->out = server_stream_open(k->r, on_client_end, st);
+	if (st->out == NULL)
+		stream_free(st);
 }
