@@ -42,6 +42,7 @@ trim_partial(char *msg, size_t n)
 }
 
 /* Formats into a buffer of ERR_MSG_MAX bytes; the length is what was kept. */
+PRINTF_FMT(2, 0)
 static size_t
 format(char *msg, const char *fmt, va_list ap)
 {
@@ -73,6 +74,7 @@ append(char *msg, size_t n, const char *more)
 }
 
 /* The message is made aside, because arguments may point into the old one. */
+PRINTF_FMT(3, 0)
 static int
 fill(struct err *e, const struct err *site, const char *fmt, va_list ap)
 {

@@ -96,6 +96,7 @@ path_of(const struct json_at *at, struct path *p)
 	return p->z + p->at;
 }
 
+PRINTF_FMT(4, 0)
 static int
 fail_v(const struct json_at *at, struct err *e, const char *code, const char *fmt, va_list ap)
 {

@@ -138,7 +138,6 @@ static void
 test_many_members_are_cut(void **state)
 {
 	char text[900];
-	AUTO(json) struct json_t *v = NULL;
 
 	(void)state;
 	log_setup("r", LOG_INFO, ends[1]);
