@@ -17,16 +17,16 @@ struct transcript *transcript_new(void);
 void transcript_free(struct transcript *t);
 DEFINE_AUTO(transcript, struct transcript *, transcript_free, NULL);
 
-/* Adds a row (any type; those without a place in the context are skipped). ERR_CORRUPT, ERR_TOO_LARGE over
- * LIM_MODEL_REQUEST, ERR_NO_MEMORY. */
+/* Adds a row (any type; those without a place in the context are skipped). ERR_CORRUPT, ERR_NO_MEMORY. A
+ * conversation over LIM_MODEL_REQUEST is not kept any longer; transcript_render then says so. */
 int transcript_add(struct transcript *t, const struct event_row *row, struct err *e);
 /* Seq of the last row added. */
 uint32_t transcript_seq(const struct transcript *t);
 /* Memory that it holds, roughly. */
 size_t transcript_bytes(const struct transcript *t);
 
-/* The complete request body: model, max_tokens, system (the agent's system prompt and our notes on workspace,
- * uploads and outputs), tools, messages, stream. */
+/* The complete request body (ERR_TOO_LARGE when the conversation has outgrown it): model, max_tokens, system
+ * (the agent's system prompt and our notes on workspace, uploads and outputs), tools, messages, stream. */
 struct transcript_opts {
 	struct str model;
 	uint64_t max_tokens;
