@@ -1,0 +1,13 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Builds the base image of the sandboxes where tests, bench and demo find it, once. `pinfold image build` itself
+# puts a finished image in its place in one step, so an interrupted build leaves none.
+set -eu
+cd "$(dirname "$0")/.."
+pinfold=${PINFOLD:-build/pinfold}
+if ! "$pinfold" image --help >/dev/null 2>&1; then
+	echo "image: this pinfold has no 'image build' yet"
+	exit 3
+fi
+exec "$pinfold" image build
