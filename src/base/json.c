@@ -86,13 +86,14 @@ skip_string(struct str text, size_t at)
 }
 
 /*
- * What jansson must not see: nesting beyond the limit, because its parser recurses, and NUL bytes, because it
- * takes one between two tokens for a blank.
+ * What jansson must not see: nesting beyond the limit, because its parser recurses; NUL bytes, because it
+ * takes one between two tokens for a blank; more values than the limit, because each costs up to 200 bytes of
+ * memory, however short its text is.
  */
 static int
 check_text(struct str text, struct err *e)
 {
-	unsigned depth = 0;
+	unsigned depth = 0, values = 1;
 	size_t nul = str_find(text, '\0');
 
 	if (nul < text.n)
@@ -101,12 +102,15 @@ check_text(struct str text, struct err *e)
 		char c = text.p[i];
 		if (c == '"') {
 			i = skip_string(text, i);
-		} else if (c == '[' || c == '{') {
-			if (++depth > LIM_JSON_DEPTH)
-				return fail_at(text, i, "more than " ERR_STR(LIM_JSON_DEPTH) " levels", e);
-		} else if ((c == ']' || c == '}') && depth) {
-			depth--;
+			continue;
 		}
+		values += c == ',' || c == '[' || c == '{';
+		if (values > LIM_JSON_VALUES)
+			return fail_at(text, i, "more than " ERR_STR(LIM_JSON_VALUES) " values", e);
+		if ((c == '[' || c == '{') && ++depth > LIM_JSON_DEPTH)
+			return fail_at(text, i, "more than " ERR_STR(LIM_JSON_DEPTH) " levels", e);
+		if ((c == ']' || c == '}') && depth)
+			depth--;
 	}
 	return 0;
 }

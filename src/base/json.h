@@ -20,8 +20,8 @@
 
 struct json_t; /* jansson's value; owned by whoever called json_parse, freed by json_free */
 
-/* Parses exactly one value of at most LIM_JSON_DEPTH levels. ERR_INVALID with line and column, ERR_NO_MEMORY.
- */
+/* Parses exactly one value of at most LIM_JSON_DEPTH levels and LIM_JSON_VALUES values. ERR_INVALID with line
+ * and column, ERR_NO_MEMORY. The caller has bounded the text. */
 int json_parse(struct str text, struct json_t **out, struct err *e);
 void json_free(struct json_t *v);
 DEFINE_AUTO(json, struct json_t *, json_free, NULL);

@@ -10,6 +10,7 @@
 
 /* ---- JSON, secrets, frames ---- */
 #define LIM_JSON_DEPTH  64
+#define LIM_JSON_VALUES 500000 /* members and elements of one document, nested ones included */
 #define LIM_SECRET      16384
 #define LIM_FRAME_ROLE  (1 * MIB)  /* payload of one frame between roles */
 #define LIM_FRAME_GUEST (1 * MIB)  /* payload of one frame from or to guest */

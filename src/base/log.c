@@ -15,7 +15,7 @@
 #define LINE_MAX_BYTES 8192
 #define TAIL           16 /* kept free for: quote, ,"cut":true and the end */
 
-/* Set once while the process starts; the one mutable global of the tree. */
+/* Set once while the process starts: the one global state that real processes change. */
 static struct {
 	const char *role;
 	enum log_level least;

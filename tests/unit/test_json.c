@@ -173,6 +173,33 @@ test_breadth_does_not_count_as_depth(void **state)
 	assert_int_equal(json_len(v), 200);
 }
 
+/* A short text may not cost a lot of memory. */
+static void
+test_number_of_values(void **state)
+{
+	AUTO(buf) struct buf b;
+	struct json_t *v = NULL;
+	struct err e = {0};
+
+	(void)state;
+	buf_init(&b, 4 * LIM_JSON_VALUES);
+	buf_put_c(&b, '[');
+	for (size_t i = 2; i < LIM_JSON_VALUES - 1; i++)
+		buf_put_z(&b, "1,");
+	buf_put_z(&b, "\",,,[[{{\"]");
+	assert_int_equal(json_parse(buf_str(&b), &v, &e), 0);
+	assert_int_equal(json_len(v), LIM_JSON_VALUES - 2);
+	json_free(v);
+	b.n--;
+	buf_put_z(&b, ",2]");
+	assert_int_equal(json_parse(buf_str(&b), &v, &e), 0);
+	json_free(v);
+	b.n--;
+	buf_put_z(&b, ",3]");
+	assert_err(json_parse(buf_str(&b), &v, &e), e, ERR_INVALID);
+	assert_true(str_ends(str_z(e.msg), STR("more than 500000 values")));
+}
+
 static void
 test_equal(void **state)
 {
@@ -231,6 +258,7 @@ main(void)
 		cmocka_unit_test(test_error_names_the_place),
 		cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_breadth_does_not_count_as_depth),
+		cmocka_unit_test(test_number_of_values),
 		cmocka_unit_test(test_equal),
 		cmocka_unit_test(test_no_memory),
 	};
