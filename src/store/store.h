@@ -32,6 +32,10 @@ struct store_opts {
 	void (*on_commit)(void *owner, struct str session_id, const struct event_row *rows, size_t n);
 	/* A session was deleted. */
 	void (*on_deleted)(void *owner, struct str session_id);
+	/* May be NULL. Called once when the disk failed under a write (not: is full) or the file is damaged.
+	 * Every write from then on is refused with this error, reads go on. What is on the disk can only be
+	 * known by reading it again: end the process and let it be started anew. */
+	void (*on_failed)(void *owner, const struct err *err);
 };
 
 /* Opens, migrates the schema, starts the threads. Blocking; before the loop runs. ERR_IO, ERR_CORRUPT (with
@@ -51,7 +55,8 @@ struct store_session_index {
 	struct str deployment_id;
 };
 
-/* result of writes: err NULL on success; first_seq = seq of the first appended row */
+/* result of writes: err NULL on success; first_seq = seq of the first appended row (documents: the version)
+ */
 typedef void store_write_cb(void *arg, const struct err *err, uint32_t first_seq);
 
 struct store_append {
@@ -80,7 +85,8 @@ typedef void store_lease_cb(void *arg, const struct err *err, uint64_t epoch);
 void store_lease(struct store *s, struct str session_id, store_lease_cb *cb, void *arg);
 
 /* The newest snapshot (empty when none) and all rows after it: facts always, body only for types with
- * event_body_folds, private never. */
+ * event_body_folds, private never. Exact: the callback gets what on_commit has told up to that moment, so
+ * that the next on_commit of the session continues it. AGAIN when the session changes under every attempt. */
 typedef void store_load_cb(
 	void *arg, const struct err *err, struct str snapshot, const struct event_row *rows, size_t n);
 void store_session_load(struct store *s, struct str id, bool use_snapshot, store_load_cb *cb, void *arg);
@@ -92,8 +98,8 @@ void store_sessions_unfinished(struct store *s, store_ids_cb *cb, void *arg);
 
 struct store_read {
 	struct str session_id;
-	uint32_t after_seq;  /* exclusive; 0: from the start (from the end when descending) */
-	uint32_t before_seq; /* exclusive; 0: no bound */
+	uint32_t after_seq;  /* exclusive lower bound, in either order; 0: none */
+	uint32_t before_seq; /* exclusive upper bound, in either order; 0: none */
 	bool descending;
 	bool with_private;
 	bool internal;                         /* also rows that are not listed */
@@ -103,8 +109,9 @@ struct store_read {
 	size_t limit;                          /* rows; 0: LIM_PAGE_MAX */
 };
 
-/* Rows with bodies and, for queued client events, the time they were processed (0: not yet); the order is by
- * seq. */
+/* Rows with bodies and the time they were processed (queued client events: of their PROCESSED row, 0: not
+ * yet); the order is by seq. A page of many bytes ends early with `more` set. May hold rows that on_commit
+ * has yet to tell. */
 struct store_event {
 	struct event_row row;
 	uint64_t processed_us;
