@@ -8,7 +8,10 @@
 #include "base/err.h"
 #include "base/str.h"
 
+/* Microseconds since some point in the past, never backwards: for durations and deadlines. */
 uint64_t clock_mono_us(void);
+
+/* Microseconds since 1970, UTC; the administrator may set it back. */
 uint64_t clock_wall_us(void);
 
 /* Tests only: freezes both clocks at these values until called with (0, 0). */

@@ -20,6 +20,7 @@ DEFINE_AUTO(secret, struct secret *, secret_free, NULL);
 /* A new random secret: `prefix` then 43 base-62 characters. */
 struct secret *secret_random(const char *prefix);
 
+/* Number of bytes. */
 size_t secret_len(const struct secret *s);
 
 /* Keyed-less BLAKE2b of the bytes: what is stored in place of an API key. */

@@ -152,31 +152,39 @@ is_tail(unsigned char c)
 	return (c & 0xc0) == 0x80;
 }
 
+/* Bytes of the sequence that `lead` begins; 0 when it begins none (a tail, C0, C1, F5 and up). */
+static size_t
+seq_len(unsigned char lead)
+{
+	if (lead < 0x80)
+		return 1;
+	if (lead < 0xc2 || lead > 0xf4)
+		return 0;
+	return lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+}
+
+/* The second byte tells overlong forms, surrogates and what lies beyond U+10FFFF. */
+static bool
+second_fits(unsigned char lead, unsigned char second)
+{
+	unsigned char low = lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+	unsigned char high = lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+
+	return second >= low && second <= high;
+}
+
 size_t
 str_utf8_seq(struct str s)
 {
 	const unsigned char *p = (const unsigned char *)s.p;
+	size_t n = s.n ? seq_len(p[0]) : 0;
 
-	if (s.n == 0)
+	if (n > s.n || (n > 1 && !second_fits(p[0], p[1])))
 		return 0;
-	if (p[0] < 0x80)
-		return 1;
-	if (p[0] < 0xc2 || p[0] > 0xf4 || s.n < 2 || !is_tail(p[1]))
-		return 0;
-	if (p[0] < 0xe0)
-		return 2;
-	if (s.n < 3 || !is_tail(p[2]))
-		return 0;
-	if (p[0] < 0xf0) {
-		bool overlong = p[0] == 0xe0 && p[1] < 0xa0;
-		bool surrogate = p[0] == 0xed && p[1] >= 0xa0;
-		return overlong || surrogate ? 0 : 3;
-	}
-	if (s.n < 4 || !is_tail(p[3]))
-		return 0;
-	bool overlong = p[0] == 0xf0 && p[1] < 0x90;
-	bool beyond = p[0] == 0xf4 && p[1] >= 0x90;
-	return overlong || beyond ? 0 : 4;
+	for (size_t i = 2; i < n; i++)
+		if (!is_tail(p[i]))
+			return 0;
+	return n;
 }
 
 bool

@@ -7,32 +7,38 @@
 
 #include "base/json.h"
 
-/* A second opinion that decodes: valid when each code point encodes to as many bytes as were read. */
+/* Reads one sequence by its lead byte's count of ones; 0 when it is cut or a tail is no tail. */
+static size_t
+decode(struct str s, uint32_t *cp)
+{
+	static const uint8_t len[] = {1, 1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 2, 2, 3, 4};
+	unsigned char lead = (unsigned char)s.p[0];
+	size_t n = lead < 0xf8 ? len[lead >> 4] : 0;
+
+	if (n > s.n)
+		return 0;
+	*cp = n == 1 ? lead : lead & (0x7fu >> n);
+	for (size_t k = 1; k < n; k++) {
+		unsigned char tail = (unsigned char)s.p[k];
+		if (tail >> 6 != 2)
+			return 0;
+		*cp = *cp << 6 | (tail & 0x3f);
+	}
+	return n;
+}
+
+/* A second opinion that decodes: valid when each code point may exist and needs as many bytes as were read.
+ */
 static bool
 decodes(struct str s, size_t *points)
 {
-	*points = 0;
-	for (size_t i = 0; i < s.n; ++*points) {
-		unsigned char lead = (unsigned char)s.p[i];
-		size_t n = lead < 0x80   ? 1
-			   : lead < 0xc0 ? 0
-			   : lead < 0xe0 ? 2
-			   : lead < 0xf0 ? 3
-			   : lead < 0xf8 ? 4
-					 : 0;
-		if (n == 0 || n > s.n - i)
-			return false;
-		uint32_t cp = n == 1 ? lead : lead & (0x7fu >> n);
-		for (size_t k = 1; k < n; k++) {
-			unsigned char tail = (unsigned char)s.p[i + k];
-			if (tail >> 6 != 2)
-				return false;
-			cp = cp << 6 | (tail & 0x3f);
-		}
+	for (*points = 0; s.n; ++*points) {
+		uint32_t cp = 0;
+		size_t n = decode(s, &cp);
 		size_t need = cp < 0x80 ? 1 : cp < 0x800 ? 2 : cp < 0x10000 ? 3 : 4;
-		if (need != n || cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff))
+		if (n == 0 || need != n || cp > 0x10ffff || (cp >= 0xd800 && cp <= 0xdfff))
 			return false;
-		i += n;
+		s = str_sub(s, n, s.n);
 	}
 	return true;
 }
