@@ -249,9 +249,9 @@ brain_session_create(struct brain *b, const struct session_new *n, const struct 
 	struct err e = {0};
 	AUTO(plan) struct plan *p = plan_new();
 	struct create *c = p != NULL ? calloc(1, sizeof(*c)) : NULL;
-	int r = c != NULL ? create_rows(p, n, initial, n_initial, &e)
-			  : err_set(&e, ERR_NO_MEMORY, "out of memory");
-	if (r < 0) {
+	if (c == NULL)
+		err_set(&e, ERR_NO_MEMORY, "out of memory");
+	if (c == NULL || create_rows(p, n, initial, n_initial, &e) < 0) {
 		free(c);
 		cb(arg, &e, NULL);
 		return;

@@ -9,6 +9,10 @@
 
 #define CMD_LIST(X) \
 	X(serve)    \
+	X(run)      \
+	X(objects)  \
+	X(events)   \
+	X(keys)     \
 	X(config)   \
 	X(role)
 

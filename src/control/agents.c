@@ -82,8 +82,8 @@ agents_create(struct call *k)
 	struct id id = id_new("agent", clock_wall_us());
 	struct store_doc *d = r == 0 ? agent_doc(k, id_str(&id), &config) : NULL;
 	if (r == 0 && d == NULL)
-		r = arena_check(k->a, &e);
-	if (r < 0) {
+		err_set(&e, ERR_NO_MEMORY, "out of memory");
+	if (d == NULL) {
 		call_fail(k, &e);
 		return;
 	}

@@ -90,8 +90,8 @@ environments_create(struct call *k)
 	struct id id = id_new("env", clock_wall_us());
 	struct store_doc *d = r == 0 ? environment_doc(k, id_str(&id), &config) : NULL;
 	if (r == 0 && d == NULL)
-		r = err_set(&e, ERR_NO_MEMORY, "out of memory");
-	if (r < 0) {
+		err_set(&e, ERR_NO_MEMORY, "out of memory");
+	if (d == NULL) {
 		call_fail(k, &e);
 		return;
 	}
