@@ -18,3 +18,7 @@ struct environment_meta {
 	uint64_t created_us, updated_us, archived_us;
 };
 void environment_render(const struct environment_meta *m, const struct json_t *config, struct json_w *w);
+
+/* Whether an agent's snapshot may run under this config (contract §6.2): under limited networking its MCP
+ * servers' hosts and its web tools' allowed domains must be reachable. ERR_INVALID. */
+int environment_check_agent(const struct json_t *config, const struct json_t *snapshot, struct err *e);
