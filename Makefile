@@ -47,7 +47,6 @@ fault: build image ## crash, disk and abuse tests; T=PATTERN picks by name
 fuzz: ## libFuzzer with ASan and UBSan; T=TARGET (else all), S=seconds each, KEEP=1 adds finds to the corpus
 	@tools/deps.sh build test
 	@tools/configure.sh build-fuzz
-	@ninja -C build-fuzz -j $(JOBS)
 	@KEEP='$(KEEP)' tools/fuzz.sh '$(T)' '$(S)'
 
 torture: build image ## kill at random, count what is lost; RUNS=N; last line runs= kills= lost= doubled=

@@ -36,12 +36,13 @@ for source in tests/fuzz/fuzz_*.c; do
 	name=$(basename "$source" .c)
 	name=${name#fuzz_}
 	[ -n "$want" ] && [ "$name" != "$want" ] && continue
-	[ -x "build-fuzz/tests/fuzz/fuzz_$name" ] && targets+=("$name")
+	targets+=("$name")
 done
 if [ ${#targets[@]} -eq 0 ]; then
 	echo "fuzz: no target '$want'; there are: $(basename -s .c -a tests/fuzz/fuzz_*.c | sed 's/^fuzz_//' | tr '\n' ' ')"
 	exit 1
 fi
+ninja -C build-fuzz "${targets[@]/#/tests/fuzz/fuzz_}"
 failed=()
 for name in "${targets[@]}"; do
 	fuzz_one "$name" || failed+=("$name")
