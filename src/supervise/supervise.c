@@ -8,11 +8,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "io/confine.h"
 #include "supervise/prepare.h"
 #include "supervise/roster.h"
 
@@ -49,10 +49,10 @@ enter(const struct prepared *p, int outer, struct err *e)
 	 */
 	if (setsid() < 0)
 		return err_os(e, "new session");
-	if (prctl(PR_SET_DUMPABLE, 0) < 0)
-		return err_os(e, "not dumpable");
-	umask(077);
-	return prepare_mounts(p, e);
+	static const struct confine_opts o = {.profile = CONFINE_SUPERVISE};
+	int rc = prepare_mounts(p, e);
+
+	return rc < 0 ? rc : confine(&o, e);
 }
 
 NORETURN static void
