@@ -25,6 +25,6 @@ esac
 # A configuration that was interrupted left a folder that meson takes for configured.
 rm -rf "$dir/meson-private" "$dir/meson-info"
 log=$(meson setup "$dir" "${options[@]}" 2>&1) || {
-	printf '%s\n' "$log" >&2
+	printf '%s\n' "$log" | grep -v -E ' (found|arguments? [^ ]+): (YES|NO)' >&2
 	exit 1
 }

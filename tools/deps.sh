@@ -13,7 +13,7 @@ cd "$(dirname "$0")/.." || exit 1
 # One word a package. "command=package" is satisfied by the command too, wherever it came from.
 BUILD="gcc=gcc make=make meson=meson ninja=ninja-build pkg-config=pkg-config python3=python3 libc6-dev libuv1-dev
 libjansson-dev libsqlite3-dev libcurl4-openssl-dev libssl-dev libseccomp-dev libcap-ng-dev libpcre2-dev libcyaml-dev
-libcmocka-dev"
+libyaml-dev libcmocka-dev"
 SANDBOX="runsc=runsc mmdebstrap=mmdebstrap mkfs.ext4=e2fsprogs mount=mount ca-certificates"
 NODE="node=nodejs npm=npm"
 TEST="clang-14=clang-14 clang-format-14=clang-format-14 libclang-rt-14-dev llvm-symbolizer-14=llvm-14 pmccabe=pmccabe
