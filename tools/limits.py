@@ -62,6 +62,8 @@ def functions(paths):
         if path not in code:
             code[path] = split_c(text(path) or '')[0].split('\n')
         params, nesting = shape(code[path], at, first + lines - 1, name)
+        if name.isupper():
+            params = 0  # a macro that writes a function: what stands there is not its parameters
         found.append(Function(path, name, at, lines, mccabe, params, nesting))
     for line in out.stderr.splitlines():
         where = re.match(r'^(.+?):(\d+): (.*)$', line)

@@ -118,6 +118,11 @@ class Checkers(unittest.TestCase):
                 at = self.add_source(f'\nint\ng(int *p)\n{{\n\treturn {call};\n}}\n')
                 self.refuses('style', f'src/io/good.c:{at + 4}')
 
+    def test_style_close_on_exec_in_a_constant_passes(self):
+        self.add_source('\n#define FLAGS (O_PATH | O_CLOEXEC)\n\nenum { MORE = O_RDONLY | O_CLOEXEC };\n\nint\ng(void)\n{\n'
+                        '\treturn open("/", FLAGS) + open("/", MORE);\n}\n')
+        self.passes('style')
+
     def test_style_own_header_first(self):
         self.write('src/io/good.c', SOURCE.replace('#include "io/good.h"', '#include <stdio.h>\n\n#include "io/good.h"'))
         self.refuses('style', 'src/io/good.c:2', 'own header')
