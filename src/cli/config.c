@@ -458,7 +458,7 @@ config_load(const char *path, struct config **out, struct err *e)
 	if (!path)
 		return config_parse(STR_NULL, "defaults", out, e);
 	AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 	struct stat st;
 
 	buf_init(&b, FILE_MAX);

@@ -164,7 +164,7 @@ static int
 serve(const struct serve_opts *o, int *exit_code, struct err *e)
 {
 	AUTO(config) struct config *c = NULL;
-	AUTO(buf) struct buf greeting;
+	AUTO(buf) struct buf greeting = {0};
 	struct serve s = {0};
 	bool json;
 

@@ -107,7 +107,7 @@ call_free(struct model_call *c)
 static void
 send_done(struct gate *g, uint64_t id, const struct uplink_end *end)
 {
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 
 	if (!g->control)
 		return;
@@ -134,7 +134,7 @@ refuse(struct gate *g, uint64_t id, const struct err *why)
 static void
 send_providers(struct gate *g)
 {
-	AUTO(buf) struct buf b, text;
+	AUTO(buf) struct buf b = {0}, text = {0};
 
 	buf_init(&b, LIM_FRAME_ROLE);
 	buf_init(&text, 64 * KIB);
@@ -162,7 +162,7 @@ on_head(void *owner, void *data, const struct uplink_head *h)
 {
 	struct gate *g = owner;
 	struct model_call *c = data;
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 	char after[24] = "";
 
 	if (!g->control || c->cancelled)
@@ -191,7 +191,7 @@ on_data(void *owner, void *data, struct str piece)
 	if (rpc_peer_full(g->control))
 		return false;
 	while (piece.n) {
-		AUTO(buf) struct buf b;
+		AUTO(buf) struct buf b = {0};
 		struct str part = str_sub(piece, 0, LIM_CHUNK);
 
 		buf_init(&b, LIM_FRAME_ROLE);

@@ -137,7 +137,7 @@ provider_with_key(
 	const struct provider *p, void (*use)(const char *line, void *arg), void *arg, struct err *e)
 {
 	const char *prefix = p->auth == PROVIDER_BEARER ? "authorization: Bearer " : "x-api-key: ";
-	AUTO(buf) struct buf line;
+	AUTO(buf) struct buf line = {0};
 
 	if (p->auth == PROVIDER_NO_AUTH || !p->key)
 		return 0;

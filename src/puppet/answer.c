@@ -56,7 +56,7 @@ static struct str
 fill(const struct conversation *c, const struct played *p, struct str text, bool json, struct arena *a)
 {
 	struct str last = c->n_results ? c->results[0].text : STR("");
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 
 	if (str_find_str(text, STR("{{")) == text.n)
 		return text;

@@ -81,7 +81,7 @@ error_body(void *owner, struct buf *out, const struct err *e, struct str request
 static void
 reply_fault(struct server_req *r, const struct answer *m)
 {
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 	char ms[24];
 
 	buf_init(&b, 4096);
@@ -116,7 +116,7 @@ reply_garbage(struct server_req *r)
 static int
 reply_stream(struct puppet *p, struct server_req *r, const struct answer *m, struct err *e)
 {
-	AUTO(events) struct events ev;
+	AUTO(events) struct events ev = {0};
 	int rc;
 
 	events_init(&ev);
@@ -136,7 +136,7 @@ reply_stream(struct puppet *p, struct server_req *r, const struct answer *m, str
 static int
 reply_message(struct server_req *r, const struct answer *m, struct err *e)
 {
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 	int rc;
 
 	buf_init(&b, ANSWER_BYTES_MAX);

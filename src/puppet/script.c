@@ -91,7 +91,7 @@ static int
 quoted(struct parser *p, struct str text, struct str *out)
 {
 	AUTO(json) struct json_t *v = NULL;
-	AUTO(buf) struct buf wrapped;
+	AUTO(buf) struct buf wrapped = {0};
 	struct err why = {0};
 
 	/* Only documents whose root is an array or object are JSON to every parser. */
@@ -206,7 +206,7 @@ static int
 take_bash(struct parser *p, struct str rest, struct step *s)
 {
 	struct str command;
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 	int rc = text_arg(p, rest, &command);
 
 	if (rc < 0)

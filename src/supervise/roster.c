@@ -136,7 +136,7 @@ kill_all(struct roster *s)
 static void
 send_stop(struct role *r)
 {
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 
 	if (!r->pid)
 		return;
@@ -267,7 +267,7 @@ static const struct rpc_permit leash_permits[] = {
 static void
 send_text(struct role *r, uint16_t type, struct str text)
 {
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 
 	buf_init(&b, FRAME_HEAD + LIM_FRAME_ROLE);
 	struct frame_w w = frame_begin(&b, type, 0);
@@ -282,7 +282,7 @@ send_text(struct role *r, uint16_t type, struct str text)
 static void
 send_fd(struct role *r, uint16_t type, const char *name, uint64_t number, int fd)
 {
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 
 	buf_init(&b, FRAME_HEAD + 256);
 	struct frame_w w = frame_begin(&b, type, 0);
@@ -348,7 +348,7 @@ static int
 send_slice(struct role *r, struct err *e)
 {
 	const struct roster *s = r->in;
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 	unsigned uid = r->def->uid_plus == ROOT ? 0 : s->o->uid_base + r->def->uid_plus;
 	struct supervise_place at = {
 		.data_dir = s->at->data_dir,
