@@ -7,13 +7,15 @@
 
 #include "cli/cmd.h"
 
-#define CMD_LIST(X) \
-	X(serve)    \
-	X(run)      \
-	X(objects)  \
-	X(events)   \
-	X(keys)     \
-	X(config)   \
+#define CMD_LIST(X)   \
+	X(serve)      \
+	X(run)        \
+	X(objects)    \
+	X(events)     \
+	X(keys)       \
+	X(config)     \
+	X(completion) \
+	X(man)        \
 	X(role)
 
 #define X(name) extern const struct cmd cmds_##name[];

@@ -364,6 +364,6 @@ const struct cmd cmds_run[] = {
 		.summary = "Run one prompt in a new session and print what happens",
 		.run = run_run,
 		.opts = run_options,
-		.help = "Exit code 0 when the session ended its turn, another when it failed."},
+		.help = "Exit code 0 when the session ended its turn, another when it failed.\n"},
 	{.name = NULL},
 };
