@@ -13,6 +13,7 @@ RUNS ?= 100
 PREFIX ?= /usr/local
 JOBS ?= $(shell nproc)
 export PINFOLD ?= $(CURDIR)/build/pinfold
+export PINFOLD_IMAGE_DIR ?= $(CURDIR)/.work/image
 
 .PHONY: all deps build asan unit check wire fault fuzz torture bench e2e demo image format top clean install help
 
@@ -38,10 +39,12 @@ check: ## everything below that has a yes or no: install, build twice, static ch
 	@tools/deps.sh build
 	@exec tools/check
 
-wire: build image ## wire tests with the official SDK; T=PATTERN picks by name
+wire: build ## wire tests with the official SDK; T=PATTERN picks by name
+	@tools/deps.sh build test
 	@tools/tests.sh wire '$(T)'
 
-fault: build image ## crash, disk and abuse tests; T=PATTERN picks by name
+fault: build ## crash, disk and abuse tests; T=PATTERN picks by name
+	@tools/deps.sh build test
 	@tools/tests.sh fault '$(T)'
 
 fuzz: ## libFuzzer with ASan and UBSan; T=TARGET (else all), S=seconds each, KEEP=1 adds finds to the corpus
@@ -49,15 +52,15 @@ fuzz: ## libFuzzer with ASan and UBSan; T=TARGET (else all), S=seconds each, KEE
 	@tools/configure.sh build-fuzz
 	@KEEP='$(KEEP)' tools/fuzz.sh '$(T)' '$(S)'
 
-torture: build image ## kill at random, count what is lost; RUNS=N; last line runs= kills= lost= doubled=
+torture: build ## kill at random, count what is lost; RUNS=N; last line runs= kills= lost= doubled=
+	@tools/deps.sh build test
 	@tools/tests.sh torture '$(RUNS)'
 
 bench: build ## the figures, each with its reference; T=PATTERN picks by name
 	@tools/deps.sh build bench
-	@$(MAKE) --no-print-directory image
 	@tools/tests.sh bench '$(T)'
 
-e2e: build image ## the main job with a second official client
+e2e: build ## the main job with a second official client
 	@tools/deps.sh build test
 	@tools/tests.sh e2e '$(T)'
 

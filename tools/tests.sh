@@ -52,6 +52,12 @@ script() {
 	exec "$path" "$@"
 }
 
+export PINFOLD=${PINFOLD:-$PWD/build/pinfold} PINFOLD_IMAGE_DIR=${PINFOLD_IMAGE_DIR:-$PWD/.work/image}
+case $kind in
+wire | fault | torture | bench | e2e)
+	tools/image.sh || echo "$kind: going on without an image; what needs one will say so"
+	;;
+esac
 case $kind in
 unit) unit "$@" ;;
 wire | fault) by_node "$@" ;;
