@@ -32,16 +32,25 @@ unit() {
 	exec meson test -C "$dir" --no-rebuild --print-errorlogs "${names[@]}"
 }
 
-# tests/KIND/run gets the pattern as its only argument. Without it every tests/KIND/*.test.* is given to node.
+# tests/KIND/run gets the pattern as its only argument. Without it node gets every tests/KIND/*.test.* in which the
+# pattern occurs, to pick tests by name; a pattern that is only the name of a file means the whole file.
 by_node() {
-	local pattern=${1:-} found
+	local pattern=${1:-} options=(--test) found picked
 	[ ! -x "tests/$kind/run" ] || exec "tests/$kind/run" "$pattern"
 	mapfile -t found < <(find "tests/$kind" -maxdepth 2 -name node_modules -prune -o \
 		\( -name '*.test.js' -o -name '*.test.mjs' \) -print | sort)
 	[ ${#found[@]} -gt 0 ] || none "tests/$kind has no tests yet"
-	local options=(--test)
+	if [ -n "$pattern" ]; then
+		mapfile -t picked < <(grep -lE -e "$pattern" "${found[@]}")
+		if [ ${#picked[@]} -gt 0 ]; then
+			options+=(--test-name-pattern="$pattern")
+		else
+			mapfile -t picked < <(printf '%s\n' "${found[@]}" | grep -E -e "$pattern")
+		fi
+		[ ${#picked[@]} -gt 0 ] || none "no test is named like '$pattern'"
+		found=("${picked[@]}")
+	fi
 	[ -t 1 ] || options+=(--test-reporter=tap)
-	[ -z "$pattern" ] || options+=(--test-name-pattern="$pattern")
 	exec node "${options[@]}" "${found[@]}"
 }
 
