@@ -1,32 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hands/job.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/str.h"
-
-_Static_assert(sizeof(struct job_reply) <= PIPE_BUF, "a reply must be one atomic write");
+/* Shared with the child. */
+struct job_page {
+	struct job_reply reply;
+	bool done;
+};
 
 struct job {
 	struct job_opts o;
 	struct loop_child *child;
 	struct loop_timer *timer;
 	int pid;
-	int pipe;
+	struct job_page *page;
 	bool killed;
 };
 
 NORETURN static void
-child_main(const struct job_opts *o, int parent, int out)
+child_main(const struct job_opts *o, int parent, struct job_page *page)
 {
-	struct job_reply reply = {0};
 	sigset_t none;
 
 	setpgid(0, 0);
@@ -36,10 +36,10 @@ child_main(const struct job_opts *o, int parent, int out)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	signal(SIGCHLD, SIG_DFL);
-	reply.rc = o->run(o->arg, &reply, &reply.err);
-	ssize_t n = write(out, &reply, sizeof(reply));
-
-	_exit(n == (ssize_t)sizeof(reply) ? 0 : 1);
+	umask(022); /* modes that must be narrower are given explicitly */
+	page->reply.rc = o->run(o->arg, &page->reply, &page->reply.err);
+	page->done = true;
+	_exit(0);
 }
 
 static void
@@ -49,7 +49,8 @@ job_release(struct job *j)
 		reaper_drop(j->o.reaper, j->pid);
 	loop_child_free(j->child);
 	loop_timer_free(j->timer);
-	fd_close(j->pipe);
+	if (j->page)
+		munmap(j->page, sizeof(*j->page));
 	free(j);
 }
 
@@ -58,11 +59,10 @@ on_exit_status(void *arg, int status)
 {
 	struct job *j = arg;
 	struct job_opts o = j->o;
-	struct job_reply reply = {0};
-	ssize_t n = read(j->pipe, &reply, sizeof(reply));
+	struct job_reply reply = j->page->reply;
 
-	if (n != (ssize_t)sizeof(reply)) {
-		reply = (struct job_reply){0};
+	if (!j->page->done) {
+		reply.err = (struct err){0};
 		if (j->killed)
 			reply.rc = err_set(&reply.err, ERR_TIMEOUT, "%s did not end in time", o.name);
 		else
@@ -90,23 +90,19 @@ on_timeout(void *arg)
 static int
 job_fork(struct job *j, struct err *e)
 {
-	int p[2];
 	int parent = getpid();
 
-	if (pipe2(p, O_CLOEXEC) < 0)
-		return err_os(e, "%s: pipe", j->o.name);
-	j->pipe = p[0];
+	j->page = mmap(NULL, sizeof(*j->page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (j->page == MAP_FAILED) {
+		j->page = NULL;
+		return err_os(e, "%s: shared page", j->o.name);
+	}
 	j->pid = fork();
 	if (j->pid == 0)
-		child_main(&j->o, parent, p[1]);
-	int os = errno;
-
-	fd_close(p[1]);
-	errno = os;
+		child_main(&j->o, parent, j->page);
 	if (j->pid < 0)
 		return err_os(e, "%s: fork", j->o.name);
 	setpgid(j->pid, j->pid);
-	fcntl(j->pipe, F_SETFL, O_NONBLOCK);
 	return 0;
 }
 
@@ -119,7 +115,6 @@ job_start(struct job **out, const struct job_opts *o, struct err *e)
 	if (!j)
 		return err_set(e, ERR_NO_MEMORY, "%s", o->name);
 	j->o = *o;
-	j->pipe = -1;
 	j->timer = o->timeout_ms ? loop_timer_new(o->loop, on_timeout, j) : NULL;
 	if (o->timeout_ms && !j->timer) {
 		free(j);

@@ -9,13 +9,13 @@
 
 #include "hands/reaper.h"
 
-#define JOB_DATA 256
+#define JOB_DATA 1024
 
 /* What the child says. `err` is plain data with static strings, valid in the parent because both are one
  * program. */
 struct job_reply {
 	int rc;        /* 0 or -kind */
-	unsigned step; /* meaning is the job's own */
+	unsigned step; /* meaning is the job's own; valid even when the child was killed */
 	struct err err;
 	unsigned char data[JOB_DATA];
 };

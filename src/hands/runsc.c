@@ -2,22 +2,16 @@
 #include "hands/runsc.h"
 
 #include <dirent.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
+#include "hands/program.h"
 
 enum { ARGS_MAX = 24, OPT_MAX = HANDS_PATH + 32 };
-
-static char *const clean_env[] = {(char *)(uintptr_t) "PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
 
 static void
 dir_close(DIR *d)
@@ -65,52 +59,6 @@ global_args(struct argv *a, const struct runsc *r)
 		arg(a, "--pod-init-config=%s", r->pod_init_config);
 }
 
-NORETURN static void
-run_child(const struct argv *a, const struct runsc_run *run)
-{
-	/* Enter the cgroups first: everything that runsc starts is born inside. */
-	for (int i = 0; i < run->n_entries; i++)
-		if (write(run->entries[i], "0", 1) != 1)
-			_exit(126);
-	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-	if (null < 0 || dup2(null, 0) < 0 || dup2(run->out >= 0 ? run->out : null, 1) < 0 ||
-		dup2(run->err >= 0 ? run->err : null, 2) < 0)
-		_exit(126);
-	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-	signal(SIGPIPE, SIG_DFL);
-	execve(a->p[0], a->p, clean_env);
-	_exit(127);
-}
-
-/* Waits for the child; kills it when the time is over. */
-static int
-wait_child(int pid, uint64_t timeout_ms, int *status, struct err *e)
-{
-	AUTO(fd) int fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	uint64_t end = clock_mono_us() + timeout_ms * 1000;
-	bool late = false;
-	int r = 0;
-
-	while (fd >= 0 && r == 0 && !late) {
-		uint64_t now = clock_mono_us();
-
-		late = now >= end;
-		r = late ? 0 : poll(&p, 1, (int)((end - now) / 1000) + 1);
-		if (r < 0 && errno == EINTR)
-			r = 0;
-	}
-	if (late)
-		kill(pid, SIGKILL);
-	while (waitpid(pid, status, 0) < 0)
-		if (errno != EINTR)
-			return err_os(e, "wait for runsc");
-	return late ? err_set(e, ERR_TIMEOUT, "runsc did not answer within %llu ms",
-			      (unsigned long long)timeout_ms)
-		    : 0;
-}
-
 int
 runsc_run(const struct runsc *r, const struct runsc_run *run, int *status, struct err *e)
 {
@@ -124,20 +72,18 @@ runsc_run(const struct runsc *r, const struct runsc_run *run, int *status, struc
 		arg(&a, "--pid-file=%s", run->pid_file);
 	}
 	arg(&a, "%s", run->id);
-	int pid = fork();
-
-	if (pid < 0)
-		return err_os(e, "fork");
-	if (pid == 0)
-		run_child(&a, run);
-	int rc = wait_child(pid, run->timeout_ms, status, e);
+	struct program p = {
+		.argv = (const char *const *)a.p,
+		.out = run->out,
+		.err = run->err,
+		.entries = run->entries,
+		.n_entries = run->n_entries,
+		.timeout_ms = run->timeout_ms,
+	};
+	int rc = program_run(&p, status, e);
 
 	if (rc < 0)
 		return rc;
-	if (WIFEXITED(*status) && WEXITSTATUS(*status) == 127)
-		return err_set(e, ERR_UNAVAILABLE, "%s cannot be executed", r->path);
-	if (WIFEXITED(*status) && WEXITSTATUS(*status) == 126)
-		return err_set(e, ERR_UNAVAILABLE, "runsc could not enter its cgroup");
 	if (run->pid_file && *status != 0)
 		return err_set(e, ERR_UNAVAILABLE, "runsc ended with status %d",
 			WIFEXITED(*status) ? WEXITSTATUS(*status) : 128 + WTERMSIG(*status));

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Finds new and changed files below a session's outputs directory, whose content the sandbox controls while
+ * it is read: directories and files are opened beneath a descriptor without following links, only regular
+ * files count, and files, depth and entries are bounded. What was reported is kept with the session, so that
+ * a later sandbox or hands does not report it again.
+ */
+#pragma once
+
+#include "base/err.h"
+#include "base/str.h"
+
+struct outputs;
+
+struct outputs_file {
+	struct str path; /* relative to the outputs directory, UTF-8; borrowed */
+	uint64_t size;
+	uint64_t mtime_us;
+};
+
+/* Loads what was reported before from `dir`/outputs.json (kept there as well). NULL when out of memory. */
+struct outputs *outputs_new(const char *dir);
+void outputs_free(struct outputs *o);
+
+/*
+ * One scan of the directory `path`. Calls on_file (which takes the read-only descriptor) for each regular
+ * file that is new or differs from what was reported. While tools run (`settled` false) a file must look the
+ * same in two scans in a row first. ERR_NOT_FOUND when there is no such directory; other failures skip the
+ * entry.
+ */
+int outputs_scan(struct outputs *o, const char *path, bool settled,
+	void (*on_file)(void *arg, const struct outputs_file *f, int fd), void *arg, struct err *e);
