@@ -112,8 +112,9 @@ judge_use(struct answer *a, const struct model_block *b, struct judged *j)
 {
 	struct agent_verdict v = agent_judge(a->agent, b->name);
 	*j = (struct judged){.type = EV_AGENT_TOOL_USE, .permission = PERM_DENY};
-	if (b->text.n > 0 && json_parse(buf_str(&b->text), &j->input, NULL) == 0 &&
-		json_kind(j->input) != JSON_OBJ) {
+	if (b->text.n > 0 && json_parse(buf_str(&b->text), &j->input, NULL) == -ERR_NO_MEMORY)
+		a->pl->rc = err_set(a->pl->e, ERR_NO_MEMORY, "out of memory");
+	if (json_kind(j->input) != JSON_OBJ) {
 		json_free(j->input);
 		j->input = NULL;
 	}

@@ -217,8 +217,9 @@ static int
 fold_body(struct session_state *s, const struct event_row *row, struct err *e)
 {
 	AUTO(json) struct json_t *v = NULL;
-	if (json_parse(row->body, &v, e) < 0)
-		return corrupt("body", e);
+	int r = json_parse(row->body, &v, e);
+	if (r < 0)
+		return r == -ERR_NO_MEMORY ? r : corrupt("body", e);
 	if (row->facts.type == EV_CREATED)
 		return fold_created(s, row, v, e);
 	if (row->facts.type == EV_SESSION_UPDATED)

@@ -102,7 +102,10 @@ write_thread_agent(const struct session_state *s, struct json_w *w)
 {
 	AUTO(json) struct json_t *v = NULL;
 	jw_obj(w);
-	if (json_parse(s->agent, &v, NULL) == 0) {
+	if (json_parse(s->agent, &v, NULL) < 0) {
+		w->b->fail = w->b->fail != ERR_NONE ? w->b->fail
+						    : ERR_NO_MEMORY; /* our own text: nothing else can fail */
+	} else {
 		for (void *it = json_iter(v); it != NULL; it = json_next(v, it)) {
 			if (str_eqz(json_iter_key(it), "multiagent"))
 				continue;

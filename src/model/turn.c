@@ -352,8 +352,10 @@ keep_deny_message(struct turn_tool *tool, struct str body, struct err *e)
 	AUTO(json) struct json_t *v = NULL;
 	if (body.n == 0)
 		return 0;
-	if (json_parse(body, &v, e) < 0)
-		return err_set(e, ERR_CORRUPT, "the body of a tool confirmation is not JSON");
+	int r = json_parse(body, &v, e);
+	if (r < 0)
+		return r == -ERR_NO_MEMORY ? r
+					   : err_set(e, ERR_CORRUPT, "a tool confirmation has no valid body");
 	struct str text = json_get_str(v, "deny_message");
 	if (tool->deny.p != NULL || text.n == 0)
 		return 0;
