@@ -113,6 +113,14 @@ static const char setup[] = "PRAGMA cache_size = -2000;"
 			    "PRAGMA synchronous = FULL;"
 			    "PRAGMA journal_size_limit = 67108864;";
 
+static int
+prepare(struct db *db, enum sql which, struct err *e)
+{
+	AUTO(q) struct q q = q_start(db, which);
+
+	return q_check(&q, e);
+}
+
 int
 db_open(struct db *db, const char *path, bool reader, struct err *e)
 {
@@ -131,6 +139,9 @@ db_open(struct db *db, const char *path, bool reader, struct err *e)
 	int r = db_exec(db, setup, e);
 	if (r == 0 && reader)
 		r = db_exec(db, "PRAGMA query_only = ON", e);
+	/* Undoing must not need memory. */
+	if (r == 0)
+		r = prepare(db, SQL_ROLLBACK, e);
 	if (r < 0)
 		db_close(db, true);
 	return r;
@@ -183,9 +194,6 @@ db_rollback(struct db *db)
 {
 	if (!sqlite3_get_autocommit(db->h))
 		db_run(db, SQL_ROLLBACK, NULL);
-	/* No memory to prepare the statement: closing the transaction must not depend on that. */
-	if (!sqlite3_get_autocommit(db->h))
-		sqlite3_exec(db->h, "ROLLBACK", NULL, NULL, NULL);
 }
 
 uint64_t

@@ -181,11 +181,9 @@ put_list_sql(struct buf *b, const struct docs_job *dj)
 {
 	const struct store_doc_query *q = &dj->q;
 	/* By id there are few rows: found through the unique index, then sorted. */
-	const char *index = q->ids          ? ""
-			    : q->has_parent ? " INDEXED BY docs_parent"
-					    : " INDEXED BY docs_created";
+	const char *index = q->ids ? "docs_id" : q->has_parent ? "docs_parent" : "docs_created";
 
-	buf_printf(b, "SELECT " SQL_DOC_COLUMNS " FROM docs%s WHERE kind = ?", index);
+	buf_printf(b, "SELECT " SQL_DOC_COLUMNS " FROM docs INDEXED BY %s WHERE kind = ?", index);
 	if (q->has_parent)
 		buf_put_z(b, " AND parent = ?");
 	if (!q->include_archived)
