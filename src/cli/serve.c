@@ -101,8 +101,8 @@ drop_keys(struct serve *s)
 /* ---- the guest binary ---- */
 
 /* Beside this program as installed, or where the build puts it. */
-static void
-find_guest(struct serve *s)
+void
+serve_find_guest(struct serve *s)
 {
 	static const char *const places[] = {"pinfold-guest", "../guest/pinfold-guest",
 		"../libexec/pinfold/pinfold-guest", "../lib/pinfold/pinfold-guest",
@@ -130,6 +130,29 @@ find_guest(struct serve *s)
 	snprintf(s->guest, sizeof(s->guest), "/usr/libexec/pinfold/pinfold-guest");
 }
 
+/* ---- the runtime ---- */
+
+/* hands executes it by its path only. */
+void
+serve_find_runsc(struct serve *s)
+{
+	const char *env = getenv("PATH");
+	struct str dirs[] = {str_z(env), STR("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin")};
+	const char *name = s->config->sandbox.runsc;
+
+	for (size_t i = 0; !strchr(name, '/') && i < ARRAY_LEN(dirs); i++) {
+		while (dirs[i].p) {
+			struct str dir = str_next(&dirs[i], ':');
+
+			snprintf(s->runsc, sizeof(s->runsc), "%.*s/%s", STRF(dir), name);
+			if (dir.n > 0 && dir.p[0] == '/' && access(s->runsc, X_OK) == 0)
+				return;
+		}
+	}
+	/* hands says that it is not there. */
+	snprintf(s->runsc, sizeof(s->runsc), "%s%s", strchr(name, '/') ? "" : "/usr/bin/", name);
+}
+
 /* ---- serve ---- */
 
 static int
@@ -141,15 +164,19 @@ parse_log(const char *text, bool *json, struct err *e)
 	return 0;
 }
 
+int
+serve_config(const char *path, struct config **out, struct err *e)
+{
+	if (!path && access(CONFIG_DEFAULT, F_OK) == 0)
+		path = CONFIG_DEFAULT;
+	return config_load(path, out, e);
+}
+
 /* Prefers what stands on the command line. */
 static int
 load(const struct serve_opts *o, struct config **out, struct err *e)
 {
-	const char *path = o->config;
-
-	if (!path && access(CONFIG_DEFAULT, F_OK) == 0)
-		path = CONFIG_DEFAULT;
-	int rc = config_load(path, out, e);
+	int rc = serve_config(o->config, out, e);
 
 	if (rc < 0)
 		return rc;
@@ -176,7 +203,8 @@ serve(const struct serve_opts *o, int *exit_code, struct err *e)
 	if (rc < 0)
 		return rc;
 	s.config = c;
-	find_guest(&s);
+	serve_find_guest(&s);
+	serve_find_runsc(&s);
 	buf_printf(&greeting, "%-12s %s (first key: admin.key)\n", "data", c->data);
 	rc = take_keys(&s, &greeting, e);
 	buf_put_c(&greeting, 0);

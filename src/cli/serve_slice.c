@@ -109,7 +109,7 @@ put_hands(struct json_w *w, const struct serve *s, const struct supervise_place 
 	jw_kz(w, "data_dir", n < HANDS_DIR_REAL_MAX ? real : at->hands_dir);
 	jw_kz(w, "run_dir", at->run_dir);
 	jw_kz(w, "guest_binary", s->guest);
-	jw_kz(w, "runsc", x->runsc);
+	jw_kz(w, "runsc", *s->runsc ? s->runsc : x->runsc);
 	jw_kz(w, "platform", x->platform);
 	if (x->image)
 		jw_kz(w, "image_dir", x->image);
