@@ -387,6 +387,10 @@ on_loaded(void *arg, const struct err *err, struct str snapshot, const struct ev
 	}
 	if (err == NULL)
 		note_unsure(l);
+	if (err != NULL && err->kind == ERR_NOT_FOUND) {
+		session_not_found(id_str(&l->id), &e);
+		err = &e;
+	}
 	l->loading = false;
 	l->pins++;
 	waiters_answer(l, err);
@@ -402,8 +406,7 @@ brain_session_get(struct brain *b, struct str id, brain_session_cb *cb, void *ar
 	struct err e = {0};
 	struct live *l = id_valid(id, "sesn") ? live_entry(b, id) : NULL;
 	if (l == NULL) {
-		err_set(&e, ERR_NOT_FOUND, "Session not found: %.*s", (int)(id.n > 64 ? 64 : id.n),
-			id.n ? id.p : "");
+		session_not_found(id, &e);
 		cb(arg, &e, NULL);
 		return;
 	}

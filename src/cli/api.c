@@ -359,7 +359,7 @@ stream_round(struct api_stream *s, struct err *e)
 {
 	int running = 0, left = 0;
 	CURLMcode mc = curl_multi_perform(s->multi, &running);
-	if (mc == CURLM_OK && running > 0)
+	if (mc == CURLM_OK && running > 0 && s->bytes.n == 0)
 		mc = curl_multi_poll(s->multi, NULL, 0, 1000, NULL);
 	if (mc != CURLM_OK)
 		return err_set(e, ERR_UNAVAILABLE, "stream: %s", curl_multi_strerror(mc));

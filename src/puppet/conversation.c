@@ -41,10 +41,12 @@ text_of(const struct json_t *content, struct arena *a)
 	return all;
 }
 
-/* Looks for the line "#puppet"; *script is what follows it. */
+/* Looks for the last line "#puppet"; *script is what follows it. */
 static bool
 find_marker(struct str text, struct str *script)
 {
+	bool found = false;
+
 	while (text.p) {
 		struct str line = str_trim(str_next(&text, '\n'));
 
@@ -53,24 +55,26 @@ find_marker(struct str text, struct str *script)
 		if (!str_eqz(line, "#puppet"))
 			continue;
 		*script = text.p ? text : STR("");
-		return true;
+		found = true;
 	}
-	return false;
+	return found;
 }
 
-/* The first text of `content` (string or blocks, never tool results) with a script. */
+/* The last text of `content` (string or blocks, never tool results) with a script: user messages that no
+ * answer came between arrive as one. */
 static bool
 find_script(const struct json_t *content, struct str *script)
 {
 	if (json_kind(content) == JSON_STR)
 		return find_marker(json_str(content, STR_NULL), script);
+	bool found = false;
 	for (size_t i = 0; i < json_len(content); i++) {
 		const struct json_t *b = json_at(content, i);
 
 		if (is_type(b, "text") && find_marker(json_get_str(b, "text"), script))
-			return true;
+			found = true;
 	}
-	return false;
+	return found;
 }
 
 static bool
