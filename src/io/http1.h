@@ -2,9 +2,9 @@
 /*
  * HTTP/1.1 over memory (RFC 9112), stricter than the RFC allows: CRLF only, no obs-fold, no white space
  * before the colon, token names, visible ASCII targets, one Content-Length of digits only, Transfer-Encoding
- * exactly "chunked" and never together with Content-Length, chunk sizes of hexadecimal digits only, trailers
- * parsed and dropped. Pure: no I/O, no allocation. Used by the API server, the puppet, the CLI's tests and
- * the gate, in both directions.
+ * exactly "chunked" and never together with Content-Length, chunk sizes of hexadecimal digits only, at most
+ * one plain extension, trailers parsed and dropped. Pure: no I/O, no allocation. Used by the API server, the
+ * puppet, the CLI's tests and the gate, in both directions.
  */
 #pragma once
 
