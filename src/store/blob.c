@@ -4,6 +4,8 @@
  * they are durable, so that a name always has its whole content. What is left in files/tmp is removed at the
  * next start.
  */
+#include "store/blob.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +15,6 @@
 #include <unistd.h>
 
 #include "base/limits.h"
-#include "store/blob.h"
 
 #define COPY_BYTES (1024 * 1024)
 #define NAME_MAX_  (ID_MAX + 32)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening and closing the store, and its threads. The work is in the other files: job.h has the picture. */
+#include "store/store.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

@@ -118,6 +118,7 @@ struct store_event {
 };
 typedef void store_events_cb(
 	void *arg, const struct err *err, const struct store_event *ev, size_t n, bool more);
+/* A page of a session's rows; `more`: others match beyond it. NOT_FOUND. */
 void store_events(struct store *s, const struct store_read *q, store_events_cb *cb, void *arg);
 
 struct store_session_query {
@@ -143,6 +144,7 @@ struct store_session_row {
 /* Rows in list order even when backwards; `before` / `after`: there are more on that side. */
 typedef void store_sessions_cb(void *arg, const struct err *err, const struct store_session_row *rows,
 	size_t n, bool before, bool after);
+/* At most LIM_PAGE_MAX rows (`limit` 0: that many). */
 void store_sessions(struct store *s, const struct store_session_query *q, store_sessions_cb *cb, void *arg);
 
 /* ---- API objects: one JSON document each, with versions where the kind has them ---- */
@@ -177,7 +179,7 @@ typedef void store_doc_cb(void *arg, const struct err *err, const struct store_d
 /* version 0: the newest. */
 void store_doc_get(
 	struct store *s, enum doc_kind kind, struct str id, uint32_t version, store_doc_cb *cb, void *arg);
-/* By unique key. */
+/* By unique key, among live (not archived) documents. */
 void store_doc_find(struct store *s, enum doc_kind kind, struct str unique, store_doc_cb *cb, void *arg);
 
 struct store_doc_query {
@@ -199,6 +201,8 @@ struct store_doc_row {
 };
 typedef void store_docs_cb(
 	void *arg, const struct err *err, const struct store_doc_row *rows, size_t n, bool more);
+/* A page of documents, newest first, at most 10,000 (`limit` 0: LIM_PAGE_MAX) and ending early when it grows
+ * to many bytes. NOT_FOUND for versions_of; INVALID over 100 ids. */
 void store_docs(struct store *s, const struct store_doc_query *q, store_docs_cb *cb, void *arg);
 
 /* ---- blobs: file contents under <dir>/files ---- */
@@ -231,4 +235,5 @@ struct store_stats {
 	uint64_t commits, appends, rows;
 	uint64_t queue_depth;
 };
+/* Counted on the loop's thread as callbacks are made; queue_depth: calls that were not answered yet. */
 void store_stats(const struct store *s, struct store_stats *out);

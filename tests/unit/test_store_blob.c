@@ -151,7 +151,7 @@ static int
 temp_file(struct str content)
 {
 	char path[] = "/tmp/pinfold-blob-XXXXXX";
-	int fd = mkstemp(path);
+	int fd = mkostemp(path, O_CLOEXEC);
 
 	assert_true(fd >= 0);
 	unlink(path);
@@ -193,7 +193,7 @@ test_copy_what_the_kernel_cannot_splice(void **state)
 	struct store_blob *b = blob_new(k, "file_1");
 	int pipe_fds[2];
 
-	assert_int_equal(pipe(pipe_fds), 0);
+	assert_int_equal(pipe2(pipe_fds, O_CLOEXEC), 0);
 	assert_int_equal(write(pipe_fds[1], "through a pipe", 14), 14);
 	close(pipe_fds[1]);
 	copy_expect(k, b, pipe_fds[0], 14, ERR_NONE);

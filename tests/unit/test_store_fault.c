@@ -3,12 +3,12 @@
  * The store when the disk, the memory or the process fails. The system calls that SQLite and the store make
  * are taken over here: the program's own definitions come before libc's.
  */
+#include "test_store_kit.h"
+
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-
-#include "test_store_kit.h"
 
 #define EXPORT __attribute__((visibility("default")))
 /* In place of an errno: the process dies here. */
@@ -347,7 +347,7 @@ crash_once(struct kit *k, size_t acks, int die_at_sync)
 	size_t n = 0;
 	int fds[2];
 
-	assert_int_equal(pipe(fds), 0);
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
 	fflush(NULL);
 	pid_t pid = fork();
 	assert_true(pid >= 0);

@@ -1,23 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Opening: migrations, foreign and damaged files, the lock, modes; and the plans of all statements. */
+#include "test_store_kit.h"
+
 #include <sys/wait.h>
 
 #include "store/schema.h"
-#include "test_store_kit.h"
-
-static int
-setup_dir(void **state)
-{
-	struct kit *k = calloc(1, sizeof(*k));
-
-	assert_non_null(k);
-	kit_new(k);
-	*state = k;
-	return 0;
-}
-
-/* A test with a directory, but no store yet. */
-#define DIR_TEST(f) cmocka_unit_test_setup_teardown(f, setup_dir, kit_teardown)
 
 /* Opens store.db in k->dir by hand. */
 static void
@@ -207,14 +194,27 @@ test_text_file_is_refused_with_advice(void **state)
 	open_fails(k, ERR_CORRUPT, "restore a backup");
 }
 
+static void
+copy_file(const struct kit *k, const struct kit *to, const char *name)
+{
+	static char bytes[1 << 20];
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", k->dir, name);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	ssize_t n = read(fd, bytes, sizeof(bytes));
+	assert_true(n > 0 && n < (ssize_t)sizeof(bytes));
+	close(fd);
+	write_file(to, name, str_n(bytes, (size_t)n));
+}
+
 /* Copies the files of a running store, as a crash would leave them. */
 static void
-copy_running(const struct kit *k, struct kit *to)
+copy_running(const struct kit *k, const struct kit *to)
 {
-	char cmd[256];
-
-	snprintf(cmd, sizeof(cmd), "cp %s/store.db %s/store.db-wal %s/", k->dir, k->dir, to->dir);
-	assert_int_equal(system(cmd), 0);
+	copy_file(k, to, "store.db");
+	copy_file(k, to, "store.db-wal");
 }
 
 static void
@@ -250,9 +250,7 @@ test_damaged_page_after_a_crash(void **state)
 	copy_running(k, &crashed);
 	overwrite(&crashed, "store.db", 3 * 4096, 4096);
 	open_fails(&crashed, ERR_CORRUPT, "restore a backup");
-	loop_free(crashed.loop);
-	buf_done(&crashed.told);
-	kit_remove(crashed.dir);
+	kit_done(&crashed);
 }
 
 /* Found when it is read: this session's reads fail, and the process lives. */
@@ -304,8 +302,8 @@ test_second_process_is_refused(void **state)
 	int ready[2], stop[2];
 	char c;
 
-	assert_int_equal(pipe(ready), 0);
-	assert_int_equal(pipe(stop), 0);
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(stop, O_CLOEXEC), 0);
 	pid_t pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0) {
