@@ -349,6 +349,12 @@ state_build(struct live *l, struct str snapshot, const struct event_row *rows, s
 	return 0;
 }
 
+static int
+session_not_found(struct str id, struct err *e)
+{
+	return err_set(e, ERR_NOT_FOUND, "Session not found: %.*s", STRF(str_sub(id, 0, ID_MAX)));
+}
+
 static void on_loaded(
 	void *arg, const struct err *err, struct str snapshot, const struct event_row *rows, size_t n);
 
