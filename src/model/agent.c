@@ -258,10 +258,10 @@ override_model(const struct json_at *at, struct json_w *w, struct err *e)
 {
 	AUTO(buf) struct buf b;
 	AUTO(json) struct json_t *v = NULL;
+	buf_init(&b, LIM_EVENT_BODY);
 	if (!json_set(at))
 		return json_fail_code(
 			at, e, "agent_model_required", "the model of an agent cannot be cleared");
-	buf_init(&b, LIM_EVENT_BODY);
 	struct json_w mw = json_w(&b);
 	int r = agent_part_model(at, NULL, &mw, e);
 	if (r == 0)

@@ -175,6 +175,14 @@ write_text(struct json_w *w, struct str text)
 	jw_obj_end(w);
 }
 
+/* What went wrong in a part went wrong in the whole. */
+static void
+pass_failure(const struct buf *part, struct buf *whole)
+{
+	if (whole->fail == ERR_NONE)
+		whole->fail = part->fail;
+}
+
 /* Files live in our store, where the model cannot read them. */
 static void
 write_file_note(struct json_w *w, const struct json_t *block)
@@ -234,6 +242,7 @@ add_waiting(struct transcript *t, const struct event_row *row, const struct json
 		buf_put_z(&text, "\n</system_message>");
 		struct json_w w = json_w(b);
 		write_text(&w, buf_str(&text));
+		pass_failure(&text, b);
 	} else {
 		write_content(b, json_get(v, "content"));
 	}
@@ -513,6 +522,7 @@ write_tools(struct json_w *w, const struct json_t *agent)
 	buf_init(&tools, LIM_MODEL_REQUEST);
 	struct json_w tw = json_w(&tools);
 	agent_model_tools(agent, &tw);
+	pass_failure(&tools, w->b);
 	if (tools.n > 2)
 		jw_kraw(w, "tools", buf_str(&tools));
 }
