@@ -154,7 +154,7 @@ line_of_key(struct str text, struct str key, uint64_t from)
 static int
 report(struct trouble *t, struct str text, const char *name, const char *fallback, struct err *e)
 {
-	static const char unknown[] = "Unexpected key: ";
+	static const char unknown[] = "Unexpected key: ", twice[] = "Mapping field already seen: ";
 	struct str m = str_z(*t->message ? t->message : fallback);
 	char where[24] = "";
 
@@ -164,6 +164,8 @@ report(struct trouble *t, struct str text, const char *name, const char *fallbac
 		return err_set(e, ERR_INVALID, "%.80s:%u: %s%sthere is no key \"%.*s\"", name,
 			(unsigned)t->line, t->path, *t->path ? ": " : "", STRF(m));
 	}
+	if (str_starts(m, str_z(twice)))
+		t->line = line_of_key(text, str_sub(m, sizeof(twice) - 1, m.n), t->line + 1);
 	if (t->line)
 		snprintf(where, sizeof(where), ":%u", (unsigned)t->line);
 	return err_set(

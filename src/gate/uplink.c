@@ -220,6 +220,21 @@ on_timer_wish(CURLM *multi, long ms, void *arg)
 	return 0;
 }
 
+/* Whether silence of the provider is to be blamed: not while libcurl still connects, which has a limit of its
+ * own, or we read nothing. */
+static bool
+is_waiting(struct uplink_call *c)
+{
+	curl_off_t up = 0, began = 0;
+
+	curl_easy_getinfo(c->easy, CURLINFO_PRETRANSFER_TIME_T, &began);
+	curl_easy_getinfo(c->easy, CURLINFO_SIZE_UPLOAD_T, &up);
+	bool moving = up != c->uploaded;
+
+	c->uploaded = up;
+	return began > 0 && !moving && !c->paused;
+}
+
 /* Ends calls on which no byte moved for too long. */
 static void
 on_sweep(void *arg)
@@ -228,14 +243,9 @@ on_sweep(void *arg)
 	uint64_t now = clock_mono_us();
 
 	for (struct uplink_call *c = u->calls, *next; c; c = next) {
-		curl_off_t up = 0;
-
 		next = c->next;
-		curl_easy_getinfo(c->easy, CURLINFO_SIZE_UPLOAD_T, &up);
-		if (up != c->uploaded || c->paused) {
-			c->uploaded = up;
+		if (!is_waiting(c))
 			c->moved_us = now;
-		}
 		if (now - c->moved_us < u->o.idle_ms * 1000)
 			continue;
 		char text[80];
