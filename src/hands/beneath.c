@@ -32,7 +32,7 @@ int
 beneath_open(int dirfd, const char *path, int flags, enum beneath_mode mode, int *out, struct err *e)
 {
 	struct open_how how = {
-		.flags = (uint64_t)(flags | O_CLOEXEC | O_NOCTTY),
+		.flags = (uint64_t)(flags | O_CLOEXEC | ((flags & O_PATH) ? 0 : O_NOCTTY)),
 		.mode = (flags & O_CREAT) ? 0644 : 0,
 		.resolve = resolve_of(mode),
 	};
@@ -185,7 +185,9 @@ beneath_remove(int dirfd, const char *name, struct err *e)
 		return 0;
 	if (errno != EISDIR)
 		return err_os(e, "remove %s", name);
-	int r = beneath_open(dirfd, name, O_RDONLY | O_DIRECTORY, BENEATH_STRICT, &top, e);
+	/* The way to `name` is the caller's own and may be absolute; only what is below it is not. */
+	top = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r = top < 0 ? err_os(e, "open %s", name) : 0;
 	struct removal x = {.top = top};
 
 	while (r == 0 && left)

@@ -10,6 +10,7 @@
 static const char *const capabilities[] = {
 	"CAP_CHOWN",
 	"CAP_DAC_OVERRIDE",
+	"CAP_DAC_READ_SEARCH",
 	"CAP_FOWNER",
 	"CAP_FSETID",
 	"CAP_KILL",
