@@ -4,7 +4,8 @@
 # Runs one kind of test. Exit 3: there is none of that kind here, and the last line says so.
 #
 #   tools/tests.sh unit BUILD_DIR [PATTERN]     unit tests and fuzz corpora, by meson
-#   tools/tests.sh wire|fault [PATTERN]         tests/KIND/run if it is there, else its *.test.* files by node:test
+#   tools/tests.sh wire|fault [PATTERN]         tests/KIND/run if it is there, else its *.test.* files by node:test;
+#                                               fault: the programs of meson's suite of that name first
 #   tools/tests.sh torture RUNS
 #   tools/tests.sh bench|e2e [PATTERN]          tests/KIND/run
 #   tools/tests.sh demo                         demo/run.sh
@@ -18,18 +19,42 @@ none() {
 	exit 3
 }
 
+# Runs the tests of meson suites whose names match. Returns 3 when there are none.
+by_meson() {
+	local dir=$1 pattern=${2:-.} suites=() suite names
+	shift 2
+	for suite; do
+		suites+=(--suite "$suite")
+	done
+	mapfile -t names < <(meson test -C "$dir" --no-rebuild --list "${suites[@]}" 2>/dev/null |
+		sed -n 's/^.* \/ //p' | grep -E -e "$pattern")
+	[ ${#names[@]} -gt 0 ] || return 3
+	meson test -C "$dir" --no-rebuild --print-errorlogs "${names[@]}"
+}
+
 unit() {
-	local dir=$1 pattern=${2:-} names
-	mapfile -t names < <(meson test -C "$dir" --no-rebuild --list --suite unit --suite fuzz 2>/dev/null |
-		sed -n 's/^.* \/ //p' | grep -E -- "${pattern:-.}")
-	[ ${#names[@]} -gt 0 ] || none "no test is named like '${pattern:-.}'"
 	# A sanitizer's report must fail the test, whatever the test makes of its own exit status.
 	export ASAN_OPTIONS="abort_on_error=1:detect_leaks=1:detect_stack_use_after_return=1:${ASAN_OPTIONS:-}"
 	export UBSAN_OPTIONS="halt_on_error=1:print_stacktrace=1:${UBSAN_OPTIONS:-}"
 	if command -v llvm-symbolizer-14 >/dev/null; then
 		export ASAN_SYMBOLIZER_PATH=${ASAN_SYMBOLIZER_PATH:-$(command -v llvm-symbolizer-14)}
 	fi
-	exec meson test -C "$dir" --no-rebuild --print-errorlogs "${names[@]}"
+	local rc=0
+	by_meson "$1" "${2:-}" unit fuzz || rc=$?
+	[ $rc -ne 3 ] || none "no test is named like '${2:-.}'"
+	exit $rc
+}
+
+# The programs of the meson suite `fault`, then the files for node.
+fault() {
+	local by_program=0 by_script=0
+	by_meson build "${1:-}" fault || by_program=$?
+	(by_node "$@") || by_script=$?
+	if [ $by_program -eq 3 ]; then
+		exit $by_script
+	fi
+	[ $by_script -eq 3 ] || [ $by_program -ne 0 ] || exit $by_script
+	exit $by_program
 }
 
 # tests/KIND/run gets the pattern as its only argument. Without it node gets every tests/KIND/*.test.* in which the
@@ -69,7 +94,8 @@ wire | fault | torture | bench | e2e)
 esac
 case $kind in
 unit) unit "$@" ;;
-wire | fault) by_node "$@" ;;
+wire) by_node "$@" ;;
+fault) fault "$@" ;;
 torture)
 	[ ! -x tests/fault/torture ] || exec tests/fault/torture "$@"
 	script tests/fault/torture.sh "$@"
