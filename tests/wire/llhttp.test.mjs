@@ -11,8 +11,9 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
-const build = process.env.PINFOLD ? join(dirname(process.env.PINFOLD), '..', '..') : join(root, 'build');
-const probe = process.env.HTTP1_PROBE ?? join(build, 'tests', 'unit', 'http1_probe');
+const folder = process.env.PINFOLD ? dirname(process.env.PINFOLD) : join(root, 'build');
+const places = ['.', '../..'].map((up) => join(folder, up, 'tests', 'unit', 'http1_probe'));
+const probe = process.env.HTTP1_PROBE ?? places.find(existsSync) ?? places[0];
 const require = createRequire(import.meta.url);
 const code = require('undici/lib/llhttp/llhttp-wasm.js');
 const wasm = new WebAssembly.Module(typeof code === 'string' ? Buffer.from(code, 'base64') : code);

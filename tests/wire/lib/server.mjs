@@ -85,7 +85,7 @@ export async function startServer({ config, env = {}, data } = {}) {
   const dir = data ?? mkdtempSync(join(tmpdir(), 'pinfold-wire-'));
   const args = ['serve', '--data', dir, '--listen', '127.0.0.1:0', '--log', 'json'];
   const text = config ?? '';
-  writeFileSync(`${dir}.yaml`, existsSync(image) ? `sandbox:\n  image: ${image}\n  pool: 1\n${text}` : text || '{}\n');
+  writeFileSync(`${dir}.yaml`, `sandbox:\n  pool: 1\n${existsSync(image) ? `  image: ${image}\n` : ''}${process.env.PINFOLD_GUEST ? `  guest: ${process.env.PINFOLD_GUEST}\n` : ''}${text}`);
   args.push('--config', `${dir}.yaml`);
   rmSync(join(dir, 'listen'), { force: true });
   const child = spawn(binary, args, { env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
