@@ -145,28 +145,45 @@ job_refuse(struct job *j, const struct err *err)
 	loop_task_post(s->loop, &s->task);
 }
 
+/* The error of a call that is not taken on. */
+static void
+refusal(const struct store *s, bool room, struct err *err)
+{
+	if (s->closing)
+		err_set(err, ERR_UNAVAILABLE, "the store is closing");
+	else if (!room)
+		err_set(err, ERR_OVERLOADED, "the store has %zu MiB of calls to answer first",
+			s->queued_bytes >> 20);
+	else
+		err_set(err, ERR_NO_MEMORY, "out of memory");
+}
+
 void *
 job_new(struct store *s, const struct job_ops *ops, size_t size, union job_cb cb, void *arg)
 {
-	struct job *j = !s->closing && size < SIZE_MAX ? calloc(1, size) : NULL;
+	size_t total;
+	bool room = !__builtin_add_overflow(s->queued_bytes, size, &total) &&
+		    (total <= STORE_QUEUE_BYTES || s->queued_bytes == 0);
+	struct job *j = room && !s->closing ? calloc(1, size) : NULL;
 	struct err err;
 
 	if (j) {
-		j->store = s;
-		j->ops = ops;
-		j->cb = cb;
-		j->arg = arg;
+		s->queued_bytes = total;
+		*j = (struct job){.store = s, .ops = ops, .cb = cb, .arg = arg, .size = size};
 		return j;
 	}
-	if (s->closing)
-		err_set(&err, ERR_UNAVAILABLE, "the store is closing");
-	else
-		err_set(&err, ERR_NO_MEMORY, "out of memory");
+	refusal(s, room, &err);
 	j = bare_job(s);
 	if (!j) {
 		/* Memory is out and so are the spares: the one case in which a callback comes before the call
 		 * returns. */
-		struct job here = {.store = s, .ops = ops, .cb = cb, .arg = arg, .failed = true, .err = err};
+		struct job here = {.store = s,
+			.ops = ops,
+			.cb = cb,
+			.arg = arg,
+			.bare = true,
+			.failed = true,
+			.err = err};
 		ops->deliver(&here);
 		return NULL;
 	}
@@ -185,6 +202,7 @@ job_free(struct job *j)
 	if (!j->bare && j->ops->done)
 		j->ops->done(j);
 	arena_free(j->mem);
+	j->store->queued_bytes -= j->size;
 	if (is_spare(j))
 		j->ops = NULL;
 	else

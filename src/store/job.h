@@ -28,6 +28,9 @@
  * everything. */
 #define STORE_PAGE_BYTES   (32 * 1024 * 1024)
 #define STORE_ANSWER_BYTES (1024 * 1024 * 1024)
+/* Bytes of calls that wait for their answer; more are refused. A single larger one is let through when
+ * nothing waits. */
+#define STORE_QUEUE_BYTES (256 * 1024 * 1024)
 
 enum lane_kind { LANE_WRITE, LANE_READ, LANE_FILE, LANE_COUNT };
 
@@ -68,6 +71,7 @@ struct job {
 	const struct job_ops *ops;
 	union job_cb cb;
 	void *arg;
+	size_t size;       /* of the job with all that was copied into it */
 	struct arena *mem; /* the answer; made by the worker */
 	uint64_t commit;   /* number of the commit that holds it; 0: none */
 	bool failed;
@@ -140,6 +144,7 @@ struct store {
 	struct load_job *loads; /* in progress */
 	struct job spare[STORE_SPARES];
 	struct store_stats stats;
+	size_t queued_bytes; /* of all jobs there are */
 	bool closing;
 	bool reported; /* write_failed was told to the owner */
 };

@@ -13,7 +13,8 @@
  * in commit order: it is how folds, streams and brains learn of rows.
  *
  * Error kinds: NOT_FOUND, CONFLICT (unique key, stale version), AGAIN (expect_seq moved), FENCED (stale
- * epoch), INVALID (cursor), IO, CORRUPT, UNAVAILABLE (closing), NO_MEMORY.
+ * epoch), INVALID (cursor), TOO_LARGE, IO (a full disk has os = ENOSPC; nothing of the call was written, try
+ * later), CORRUPT, UNAVAILABLE (closing; or after on_failed), OVERLOADED (256 MiB of calls wait), NO_MEMORY.
  */
 #pragma once
 

@@ -562,6 +562,32 @@ test_all_allocations_fail(void **state)
 	assert_int_equal(kit_verify(k), 2);
 }
 
+/* What waits is bounded: the rest is refused at once, and taken again when the queue has drained. */
+static void
+test_queue_is_bounded(void **state)
+{
+	enum { BODY = 30 << 20, CALLS_OVER = 12 };
+	struct kit *k = *state;
+	char *body = calloc(1, BODY);
+	struct event_row r = row_of(EV_AGENT_MESSAGE, "");
+	struct store_append a = append_of("sesn_none", &r, 1);
+	struct got g[CALLS_OVER];
+
+	r.body = str_n(body, BODY);
+	for (size_t i = 0; i < ARRAY_LEN(g); i++) {
+		got_start(&g[i], k);
+		store_append(k->store, &a, on_write, &g[i]);
+	}
+	kit_wait(k);
+	for (size_t i = 0; i < ARRAY_LEN(g); i++) {
+		assert_int_equal(g[i].calls, 1);
+		assert_int_equal(g[i].kind, i < 8 ? ERR_NOT_FOUND : ERR_OVERLOADED);
+		got_end(&g[i]);
+	}
+	assert_int_equal(do_append(k, &a, NULL), ERR_NOT_FOUND);
+	free(body);
+}
+
 /* Every allocation inside SQLite fails once in turn, on whichever thread. */
 static void
 test_every_allocation_of_sqlite_fails_once(void **state)
@@ -671,6 +697,7 @@ main(void)
 		KIT_TEST(test_kill_at_every_flush_keeps_what_was_acknowledged),
 		KIT_TEST(test_every_allocation_fails_once),
 		KIT_TEST(test_all_allocations_fail),
+		KIT_TEST(test_queue_is_bounded),
 		KIT_TEST(test_every_allocation_of_sqlite_fails_once),
 		KIT_TEST(test_every_allocation_of_open_fails_once),
 		KIT_TEST(test_commit_waits_for_a_lock),
