@@ -20,6 +20,8 @@
 #include "io/calls.h"
 
 #define STATUS_MAX (16 * KIB)
+/* How long calls wait for hands to come back before they are answered with an error. */
+#define PATIENCE_MS 30000
 
 static const char lost_text[] =
 	"The sandbox was lost while this tool ran, so it is unknown whether and how far it ran. "
@@ -66,6 +68,7 @@ struct hands_client {
 	struct box *boxes;
 	uint64_t next_id;
 	struct buf status;
+	struct loop_timer *patience; /* runs while there is no connection */
 };
 
 /* ---- boxes ---- */
@@ -284,16 +287,17 @@ box_advance(struct box *b)
 		send_claim(b);
 }
 
-/* Ends all calls that were not sent: certainly not run. */
+/* Ends all calls that wait: those that were never sent certainly did not run. */
 static void
 box_fail_waiting(struct box *b, struct str text)
 {
-	struct hands_result r = {.outcome = HANDS_NOT_RUN, .is_error = true, .text = text};
+	struct hands_result not_run = {.outcome = HANDS_NOT_RUN, .is_error = true, .text = text};
+	struct hands_result lost = {.outcome = HANDS_LOST, .is_error = true, .text = str_z(lost_text)};
 	struct hands_call *c = b->calls;
 	while (c != NULL) {
 		bool waiting = !c->sent;
 		if (waiting)
-			call_done(c, &r);
+			call_done(c, c->o.collect ? &lost : &not_run);
 		c = waiting ? b->calls : c->next;
 	}
 }
@@ -575,6 +579,23 @@ connection_lost(struct hands_client *h)
 	}
 }
 
+/* Hands did not come back in time: better an error the model can act on than a session that waits for ever.
+ */
+static void
+on_patience(void *arg)
+{
+	struct hands_client *h = arg;
+	struct box *b = h->boxes;
+	while (b != NULL) {
+		struct box *next = b->next;
+		b->state = BOX_NONE;
+		box_fail_waiting(b, STR("The sandbox service is not available; this tool did not run."));
+		box_settle(b);
+		b = next;
+	}
+	loop_timer_start(h->patience, PATIENCE_MS, 0);
+}
+
 static void
 on_hands_close(void *owner, struct rpc_peer *p, const struct err *why)
 {
@@ -584,6 +605,7 @@ on_hands_close(void *owner, struct rpc_peer *p, const struct err *why)
 		h->peer = NULL;
 	rpc_peer_free(p);
 	connection_lost(h);
+	loop_timer_start(h->patience, PATIENCE_MS, 0);
 }
 
 struct hands_client *
@@ -595,6 +617,12 @@ hands_client_new(struct loop *l, const struct hands_opts *o)
 	h->loop = l;
 	h->o = *o;
 	buf_init(&h->status, STATUS_MAX * 2);
+	h->patience = loop_timer_new(l, on_patience, h);
+	if (h->patience == NULL) {
+		free(h);
+		return NULL;
+	}
+	loop_timer_start(h->patience, PATIENCE_MS, 0);
 	return h;
 }
 
@@ -609,6 +637,7 @@ hands_client_free(struct hands_client *h)
 		box_free(h->boxes);
 	}
 	rpc_peer_free(h->peer);
+	loop_timer_free(h->patience);
 	buf_done(&h->status);
 	free(h);
 }
@@ -629,6 +658,7 @@ hands_client_set_peer(struct hands_client *h, int fd)
 		log_error("hands.connect", LOG_ERR(&e));
 		return;
 	}
+	loop_timer_stop(h->patience);
 	struct box *next;
 	for (struct box *b = h->boxes; b != NULL; b = next) {
 		next = b->next;

@@ -438,21 +438,20 @@ store_blob_open(struct store *s, struct str id, int *fd, uint64_t *size, struct 
 int
 store_blob_link(struct store *s, struct str from, struct str to, struct err *e)
 {
-	char old[NAME_MAX_], folder[3], path[NAME_MAX_];
+	char old[NAME_MAX_], path[NAME_MAX_];
 	AUTO(fd) int dir = -1;
 
 	if (check_id(from, NULL) < 0 || check_id(to, NULL) < 0)
 		return err_set(e, ERR_NOT_FOUND, "no such file content");
 	path_of(from, old);
-	folder_of(to, folder);
 	path_of(to, path);
-	int r = open_folder(s->files_fd, folder, &dir, e);
+	int r = folder_for(s, to, &dir, e);
 	if (r < 0)
 		return r;
 	if (linkat(s->files_fd, old, s->files_fd, path, 0) < 0)
 		return errno == ENOENT ? err_set(e, ERR_NOT_FOUND, "no such file content")
 				       : err_os(e, "link file content");
-	return fsync(dir) < 0 ? err_os(e, "write folder %s", folder) : 0;
+	return fsync(dir) < 0 ? err_os(e, "flush file folder") : 0;
 }
 
 /* Freeing the blocks of a large file takes time: the name goes at once, the blocks on the file thread. */
