@@ -45,6 +45,7 @@ struct doctor {
 	struct buf json;
 	struct json_w w;
 	bool colour;
+	const char *advice; /* what to do about the next finding; NULL: nothing */
 	unsigned failed;
 	struct serve serve;
 	struct hands_env env;
@@ -53,15 +54,15 @@ struct doctor {
 
 /* ---- findings ---- */
 
-static void finding(struct doctor *d, enum state s, const char *name, const char *advice, const char *fmt,
-	...) PRINTF_FMT(5, 6);
+static void finding(struct doctor *d, enum state s, const char *name, const char *fmt, ...) PRINTF_FMT(4, 5);
 
-/* One line; `advice` says what to do, NULL: nothing. */
+/* One line, and d->advice. */
 static void
-finding(struct doctor *d, enum state s, const char *name, const char *advice, const char *fmt, ...)
+finding(struct doctor *d, enum state s, const char *name, const char *fmt, ...)
 {
 	static const char *const words[] = {"ok", "warn", "fail"};
 	static const char *const colours[] = {"\033[32m", "\033[33m", "\033[31m"};
+	const char *advice = MOVE(d->advice);
 	char text[1024];
 	va_list ap;
 
@@ -90,11 +91,13 @@ finding(struct doctor *d, enum state s, const char *name, const char *advice, co
 static void
 check_root(struct doctor *d)
 {
-	if (geteuid() == 0)
-		finding(d, OK, "root", NULL, "running as root");
-	else
-		finding(d, FAIL, "root", "Run it as root: sudo pinfold doctor",
+	if (geteuid() == 0) {
+		finding(d, OK, "root", "running as root");
+	} else {
+		d->advice = "Run it as root: sudo pinfold doctor";
+		finding(d, FAIL, "root",
 			"not root: the server and sandboxes need root, and half of these checks");
+	}
 }
 
 static bool
@@ -122,19 +125,20 @@ check_kernel(struct doctor *d)
 	AUTO(fd) int fd = (int)syscall(SYS_openat2, AT_FDCWD, "/", &how, sizeof(how));
 
 	uname(&u);
-	if (fd < 0)
-		finding(d, FAIL, "kernel", "Use Linux 5.10 or newer.", "Linux %s has no openat2", u.release);
-	else if (!has_overlay())
-		finding(d, WARN, "kernel", "Load it: modprobe overlay",
-			"Linux %s, overlay is not there (yet)", u.release);
-	else if (landlock < 1)
+	if (fd < 0) {
+		d->advice = "Use Linux 5.10 or newer.";
+		finding(d, FAIL, "kernel", "Linux %s has no openat2", u.release);
+	} else if (!has_overlay()) {
+		d->advice = "Load it: modprobe overlay";
+		finding(d, WARN, "kernel", "Linux %s, overlay is not there (yet)", u.release);
+	} else if (landlock < 1) {
+		d->advice = "Use Linux 5.13 or newer with Landlock, or boot with lsm=landlock,...";
 		finding(d, WARN, "kernel",
-			"Use Linux 5.13 or newer with Landlock, or boot with lsm=landlock,...",
 			"Linux %s without Landlock: roles are confined by uid, namespaces and seccomp only",
 			u.release);
-	else
-		finding(d, OK, "kernel", NULL, "Linux %s, overlay, Landlock version %ld", u.release,
-			landlock);
+	} else {
+		finding(d, OK, "kernel", "Linux %s, overlay, Landlock version %ld", u.release, landlock);
+	}
 }
 
 static const char *
@@ -167,43 +171,46 @@ check_cgroups(struct doctor *d)
 			rmdir(h.dir[i]);
 	}
 	if (!missing[0])
-		finding(d, OK, "cgroups", NULL, "%s; writable: %s", cgroup_kind(&h), found);
-	else
-		finding(d, WARN, "cgroups",
-			"Mount the controllers and make them writable (a container needs its own cgroup, "
-			"delegated).",
-			"%s; writable: %s; not limited: %s%s%s", cgroup_kind(&h), found[0] ? found : "none",
-			missing, h.note[0] ? "; " : "", h.note);
+		finding(d, OK, "cgroups", "%s; writable: %s", cgroup_kind(&h), found);
+	else {
+		d->advice = "Mount the controllers and make them writable (a container needs its own cgroup, "
+			    "delegated).";
+		finding(d, WARN, "cgroups", "%s; writable: %s; not limited: %s%s%s", cgroup_kind(&h),
+			found[0] ? found : "none", missing, h.note[0] ? "; " : "", h.note);
+	}
+}
+
+/* Before the first start the directory is not there: its nearest parent that is. */
+static bool
+space_at(const char *dir, struct statvfs *v)
+{
+	char path[LIM_PATH];
+	char *slash = path;
+
+	if (!str_copy_z(str_z(dir), path, sizeof(path)))
+		return false;
+	while (slash && statvfs(path, v) < 0) {
+		slash = strrchr(path, '/');
+		if (slash)
+			*slash = '\0';
+	}
+	return slash || statvfs(dir[0] == '/' ? "/" : ".", v) == 0;
 }
 
 static void
 check_space(struct doctor *d)
 {
-	char path[LIM_PATH];
 	struct statvfs v;
 
-	/* Before the first start the data directory is not there: its nearest parent that is. */
-	if (!str_copy_z(str_z(d->serve.config->data), path, sizeof(path)))
+	if (!space_at(d->serve.config->data, &v))
 		return;
-	while (statvfs(path, &v) < 0) {
-		char *slash = strrchr(path, '/');
-
-		if (!slash || slash == path) {
-			snprintf(path, sizeof(path), "%s", slash ? "/" : ".");
-			if (statvfs(path, &v) < 0)
-				return;
-			break;
-		}
-		*slash = '\0';
-	}
 	uint64_t left = (uint64_t)v.f_bavail * v.f_frsize;
 
-	finding(d,
-		left < SPACE_LEAST  ? FAIL
-		: left < SPACE_GOOD ? WARN
-				    : OK,
-		"disk", left < SPACE_GOOD ? "Make room, or choose another data directory: --data DIR" : NULL,
-		"%.1f GiB free for %s", (double)left / (double)GIB, d->serve.config->data);
+	enum state s = left < SPACE_LEAST ? FAIL : left < SPACE_GOOD ? WARN : OK;
+
+	if (s != OK)
+		d->advice = "Make room, or choose another data directory: --data DIR";
+	finding(d, s, "disk", "%.1f GiB free for %s", (double)left / (double)GIB, d->serve.config->data);
 }
 
 /* ---- sandboxes ---- */
@@ -230,12 +237,12 @@ check_runsc(struct doctor *d)
 		.timeout_ms = VERSION_MS};
 
 	if (program_must(&p, &e) < 0) {
-		finding(d, FAIL, "runsc",
-			"Install it (apt-get install runsc), or name it in the configuration: sandbox.runsc",
-			"%s: %s", d->serve.runsc, e.msg);
+		d->advice =
+			"Install it (apt-get install runsc), or name it in the configuration: sandbox.runsc";
+		finding(d, FAIL, "runsc", "%s: %s", d->serve.runsc, e.msg);
 		return false;
 	}
-	finding(d, OK, "runsc", NULL, "%s, %s", d->serve.runsc, version);
+	finding(d, OK, "runsc", "%s, %s", d->serve.runsc, version);
 	return true;
 }
 
@@ -245,24 +252,24 @@ check_sandbox(struct doctor *d, bool runnable)
 	struct probe_result p = {.platform = ""};
 
 	if (!d->scratch[0] || !runnable) {
-		finding(d, FAIL, "sandbox", NULL, "not tried: it needs root and runsc");
+		finding(d, FAIL, "sandbox", "not tried: it needs root and runsc");
 		return;
 	}
 	probe_run(&d->env, true, &p);
-	if (!p.platform[0])
-		finding(d, FAIL, "sandbox",
-			"In a container: allow ptrace, mount and user namespaces. Elsewhere: try a newer "
-			"runsc.",
-			"none started: %s", p.note);
-	else
-		finding(d, OK, "sandbox", NULL, "one was started on platform %s (%s)", p.platform, p.note);
-	if (p.disk_limited)
-		finding(d, OK, "loop", NULL,
-			"file systems in files can be mounted: disks are limited to %.0f GiB",
+	if (!p.platform[0]) {
+		d->advice = "In a container: allow ptrace, mount and user namespaces. Elsewhere: try a newer "
+			    "runsc.";
+		finding(d, FAIL, "sandbox", "none started: %s", p.note);
+	} else {
+		finding(d, OK, "sandbox", "one was started on platform %s (%s)", p.platform, p.note);
+	}
+	if (p.disk_limited) {
+		finding(d, OK, "loop", "file systems in files can be mounted: disks are limited to %.0f GiB",
 			(double)d->env.cfg.limits.disk / (double)GIB);
-	else
-		finding(d, WARN, "loop", "Give the host loop devices and mkfs.ext4 (e2fsprogs).",
-			"a session's disk cannot be limited: %s", p.disk_note);
+	} else {
+		d->advice = "Give the host loop devices and mkfs.ext4 (e2fsprogs).";
+		finding(d, WARN, "loop", "a session's disk cannot be limited: %s", p.disk_note);
+	}
 }
 
 static void
@@ -271,11 +278,12 @@ check_image(struct doctor *d)
 	char root[HANDS_PATH];
 	struct err e = {0};
 
-	if (env_image(&d->env, "", root, &e) < 0)
-		finding(d, FAIL, "image", "Build it: pinfold image build", "no base image in %s",
-			d->env.cfg.image_dir);
-	else
-		finding(d, OK, "image", NULL, "%s", root);
+	if (env_image(&d->env, "", root, &e) < 0) {
+		d->advice = "Build it: pinfold image build";
+		finding(d, FAIL, "image", "no base image in %s", d->env.cfg.image_dir);
+	} else {
+		finding(d, OK, "image", "%s", root);
+	}
 }
 
 static void
@@ -283,14 +291,14 @@ check_guest(struct doctor *d)
 {
 	struct stat st;
 
-	if (stat(d->serve.guest, &st) == 0 && S_ISREG(st.st_mode) && access(d->serve.guest, X_OK) == 0)
-		finding(d, OK, "guest", NULL, "%s, %.1f MiB", d->serve.guest,
-			(double)st.st_size / (double)MIB);
-	else
-		finding(d, FAIL, "guest",
-			"Build or install it (make; make install), or name it in the configuration: "
-			"sandbox.guest",
-			"the program that runs inside sandboxes is not at %s", d->serve.guest);
+	if (stat(d->serve.guest, &st) == 0 && S_ISREG(st.st_mode) && access(d->serve.guest, X_OK) == 0) {
+		finding(d, OK, "guest", "%s, %.1f MiB", d->serve.guest, (double)st.st_size / (double)MIB);
+	} else {
+		d->advice = "Build or install it (make; make install), or name it in the configuration: "
+			    "sandbox.guest";
+		finding(d, FAIL, "guest", "the program that runs inside sandboxes is not at %s",
+			d->serve.guest);
+	}
 }
 
 /* ---- a server ---- */
@@ -308,18 +316,19 @@ check_server(struct doctor *d)
 	int rc = api_open(&o, &a, &e);
 
 	rc = rc == 0 ? api_call(a, "GET", "/v1/pinfold/status", STR_NULL, &v, &e) : rc;
-	if (rc == -ERR_NOT_FOUND || rc == -ERR_UNAVAILABLE)
-		finding(d, OK, "server", NULL, "none answers here (pinfold serve starts one)");
-	else if (rc < 0)
-		finding(d, WARN, "server", NULL, "%s", e.msg);
+	if (rc == -ERR_NOT_FOUND || rc == -ERR_UNAVAILABLE) {
+		finding(d, OK, "server", "none answers here (pinfold serve starts one)");
+	} else if (rc < 0)
+		finding(d, WARN, "server", "%s", e.msg);
 	else {
 		const struct json_t *hands = json_get(v, "hands");
 		bool on = json_bool(json_get(v, "hands_connected"), false) &&
 			  json_bool(json_get(v, "gate_connected"), false);
 
-		finding(d, on ? OK : WARN, "server", on ? NULL : "Its log says which role failed and why.",
-			"%.*s answers, version %.*s since %.19s, platform %.*s%s", STRF(api_url(a)),
-			STRF(json_get_str(v, "version")), json_str(json_get(v, "started_at"), STR("?")).p,
+		d->advice = on ? NULL : "Its log says which role failed and why.";
+		finding(d, on ? OK : WARN, "server", "%.*s answers, version %.*s since %.*s, platform %.*s%s",
+			STRF(api_url(a)), STRF(json_get_str(v, "version")),
+			STRF(json_get_str(v, "started_at")),
 			STRF(json_str(json_get(hands, "platform"), STR("unknown"))),
 			on ? "" : "; a role is away");
 	}
@@ -382,7 +391,7 @@ examine(struct doctor *d, struct err *e)
 	check_sandbox(d, check_runsc(d));
 	check_image(d);
 	check_guest(d);
-	finding(d, OK, "network", NULL, NETWORK);
+	finding(d, OK, "network", NETWORK);
 	check_server(d);
 	d->serve.config = NULL;
 	return 0;

@@ -14,6 +14,7 @@
 	X(events)     \
 	X(keys)       \
 	X(config)     \
+	X(image)      \
 	X(doctor)     \
 	X(completion) \
 	X(man)        \
