@@ -310,9 +310,11 @@ back_reference(struct reader *r)
 
 	if (peek(r, 0) == 'k' && r->named) {
 		r->at++;
-		struct str name = eat(r, "<") ? group_name(str_sub(r->s, r->at, r->s.n)) : STR("");
-		if (name.n == 0)
+		if (!eat(r, "<"))
 			fail(r, "Invalid named reference");
+		struct str name = group_name(str_sub(r->s, r->at, r->s.n));
+		if (name.n == 0)
+			fail(r, "Invalid capture group name");
 		else if ((number = group_named(r, name)) == 0)
 			fail(r, "Invalid named capture referenced");
 		r->at += name.n + 1;
