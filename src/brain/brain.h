@@ -40,7 +40,9 @@ struct brain_opts {
 		void *owner, struct str session_id, struct str path, struct id file_id, uint64_t size);
 };
 
+/* A brain without sessions. ERR_NO_MEMORY. */
 int brain_new(struct brain **out, struct loop *l, const struct brain_opts *o, struct err *e);
+/* Drops everything in memory; what runs is found again by brain_recover. NULL is fine. */
 void brain_free(struct brain *b);
 
 /* The store's callbacks (store_opts) lead here. */
@@ -75,11 +77,19 @@ struct brain_change {
 	void *arg;
 	bool archive; /* the rows archive the session */
 };
+/* Runs a change; `done` is called once, with the plan that was appended (n_rows 0: there was nothing to
+ * change). */
 void brain_session_change(struct brain *b, struct str id, const struct brain_change *c);
 
-/* Creates a session from its CREATED row and the rows of initial events (already checked), then wakes it. */
-void brain_session_create(struct brain *b, const struct session_new *n, const struct store_session_index *ix,
-	const struct client_event *initial, size_t n_initial, brain_session_cb *cb, void *arg);
+/* What a new session begins with; all borrowed. */
+struct brain_create {
+	const struct session_new *n;
+	const struct store_session_index *ix;
+	const struct client_event *initial; /* already checked */
+	size_t n_initial;
+};
+/* Creates a session from its CREATED row and the rows of its initial events, then wakes it. */
+void brain_session_create(struct brain *b, const struct brain_create *c, brain_session_cb *cb, void *arg);
 
 /* Deletes: refuses busy sessions (INVALID), releases the sandbox with its workspace, deletes the log, tells
  * subscribers. */

@@ -224,39 +224,37 @@ on_created(void *arg, const struct err *err, uint32_t first_seq)
 }
 
 static int
-create_rows(struct plan *p, const struct session_new *n, const struct client_event *initial, size_t n_initial,
-	struct err *e)
+create_rows(struct plan *p, const struct brain_create *c, struct err *e)
 {
 	uint64_t now = clock_wall_us();
 	AUTO(buf) struct buf body;
 	buf_init(&body, LIM_EVENT_BODY);
-	session_created_body(n, &body);
+	session_created_body(c->n, &body);
 	int r = buf_check(&body, e);
 	if (r < 0)
 		return r;
 	p->rows[p->n_rows++] = (struct event_row){.id = id_new("sevt", now),
 		.facts = {.type = EV_CREATED, .at_us = now},
 		.body = arena_dup(p->arena, buf_str(&body))};
-	for (size_t i = 0; i < n_initial; i++)
-		client_event_row(&initial[i], 0, now, &p->rows[p->n_rows++]);
+	for (size_t i = 0; i < c->n_initial; i++)
+		client_event_row(&c->initial[i], 0, now, &p->rows[p->n_rows++]);
 	return arena_check(p->arena, e);
 }
 
 void
-brain_session_create(struct brain *b, const struct session_new *n, const struct store_session_index *ix,
-	const struct client_event *initial, size_t n_initial, brain_session_cb *cb, void *arg)
+brain_session_create(struct brain *b, const struct brain_create *c, brain_session_cb *cb, void *arg)
 {
 	struct err e = {0};
 	AUTO(plan) struct plan *p = plan_new();
-	struct create *c = p != NULL ? calloc(1, sizeof(*c)) : NULL;
-	if (c == NULL)
+	struct create *op = p != NULL ? calloc(1, sizeof(*op)) : NULL;
+	if (op == NULL)
 		err_set(&e, ERR_NO_MEMORY, "out of memory");
-	if (c == NULL || create_rows(p, n, initial, n_initial, &e) < 0) {
-		free(c);
+	if (op == NULL || create_rows(p, c, &e) < 0) {
+		free(op);
 		cb(arg, &e, NULL);
 		return;
 	}
-	*c = (struct create){.brain = b, .id = n->id, .cb = cb, .arg = arg};
+	*op = (struct create){.brain = b, .id = c->n->id, .cb = cb, .arg = arg};
 	AUTO(buf) struct buf snap;
 	buf_init(&snap, LIM_EVENT_BODY);
 	struct session_state empty;
@@ -264,13 +262,13 @@ brain_session_create(struct brain *b, const struct session_new *n, const struct 
 	int status = TURN_IDLE;
 	snapshot_after(&empty, p, &snap, &status);
 	session_state_done(&empty);
-	struct store_append sa = {.session_id = id_str(&n->id),
+	struct store_append sa = {.session_id = id_str(&c->n->id),
 		.rows = p->rows,
 		.n_rows = p->n_rows,
 		.status = status,
 		.archived = -1,
 		.snapshot = buf_check(&snap, NULL) == 0 ? buf_str(&snap) : STR_NULL};
-	store_session_create(b->o.store, &sa, ix, p->rows[0].facts.at_us, on_created, c);
+	store_session_create(b->o.store, &sa, c->ix, p->rows[0].facts.at_us, on_created, op);
 }
 
 /* ---- deleting ---- */

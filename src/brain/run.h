@@ -26,8 +26,8 @@ struct run_tool {
 
 struct run {
 	struct live *live;
-	bool busy;   /* a lease, the context or an append is under way */
-	bool dead;   /* freed as soon as that returns */
+	bool busy; /* a lease, the context or an append is under way */
+	bool dead; /* freed as soon as that returns */
 	struct model_call *call;
 	struct model_response response; /* waits to be appended; its arena is NULL when there is none */
 	bool has_failure;

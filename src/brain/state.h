@@ -56,7 +56,7 @@ struct live {
 	struct run *run;
 	uint64_t requests; /* model requests seen starting in this process */
 	uint64_t epoch;    /* lease, 0: none taken yet */
-	struct id opened; /* the span.model_request_start that this process appended last */
+	struct id opened;  /* the span.model_request_start that this process appended last */
 	uint32_t n_unsure; /* tool uses that a former process may have sent to hands */
 	uint32_t unsure[LIM_MODEL_TOOL_USES];
 };

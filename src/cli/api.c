@@ -218,19 +218,22 @@ take_answer(long status, const struct buf *b, struct json_t **out, struct err *e
 }
 
 int
-api_call(struct api *a, const char *method, const char *path, struct str body, struct json_t **out,
-	struct err *e)
+api_call(struct api *a, const char *line, struct str body, struct json_t **out, struct err *e)
 {
 	AUTO(buf) struct buf b;
 	buf_init(&b, LIM_EVENT_BODY * 2);
 	long status = 0;
-	CURL *c = easy_new(a, path, e);
+	struct str path = str_z(line);
+	struct str verb = str_next(&path, ' ');
+	char method[16];
+	ASSERT(path.p != NULL && str_copy_z(verb, method, sizeof(method)));
+	CURL *c = easy_new(a, path.p, e);
 	if (c == NULL)
 		return -ERR_INVALID;
 	curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, method);
 	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_bytes);
 	curl_easy_setopt(c, CURLOPT_WRITEDATA, &b);
-	if (body.p != NULL || str_eqz(STR("POST"), method)) {
+	if (body.p != NULL || str_eqz(verb, "POST")) {
 		curl_easy_setopt(c, CURLOPT_HTTPHEADER, body.n > 0 ? a->json_headers : a->headers);
 		curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)body.n);
 		curl_easy_setopt(c, CURLOPT_POSTFIELDS, body.n > 0 ? body.p : "");

@@ -37,11 +37,9 @@ DEFINE_AUTO(api, struct api *, api_close, NULL);
 /* The base URL, for hints to the user. */
 struct str api_url(const struct api *a);
 
-/* One call; `body` may be STR_NULL. On a 2xx *out is the parsed answer (may be NULL when the caller wants
- * none). API errors become err with their kind and message.
- */
-int api_call(struct api *a, const char *method, const char *path, struct str body, struct json_t **out,
-	struct err *e);
+/* One call: "GET /v1/agents". `body` may be STR_NULL. On a 2xx *out is the parsed answer (`out` may be NULL
+ * when the caller wants none). API errors become err with their kind and message. */
+int api_call(struct api *a, const char *line, struct str body, struct json_t **out, struct err *e);
 
 /* Uploads a file; progress goes to stderr when that is a terminal. *out is the file object. */
 int api_upload(struct api *a, const char *path, struct json_t **out, struct err *e);

@@ -16,11 +16,16 @@ struct event_opts {
 	bool interrupt, follow;
 };
 
+struct session_path {
+	char z[512];
+};
+
+/* `method` with a blank behind it, or empty. */
 static int
-session_path(char *out, size_t cap, const char *id, const char *tail, struct err *e)
+session_path(struct session_path *p, const char *method, const char *id, const char *tail, struct err *e)
 {
-	int n = snprintf(out, cap, "/v1/sessions/%s%s", id != NULL ? id : "", tail);
-	if (id == NULL || strpbrk(id, "/?#%") != NULL || n < 0 || (size_t)n >= cap)
+	int n = snprintf(p->z, sizeof(p->z), "%s/v1/sessions/%s%s", method, id != NULL ? id : "", tail);
+	if (id == NULL || strpbrk(id, "/?#%") != NULL || n < 0 || (size_t)n >= sizeof(p->z))
 		return err_set(e, ERR_INVALID, "a session id is needed");
 	return 0;
 }
@@ -30,12 +35,13 @@ print_history(struct api *a, const char *id, struct show *s, struct err *e)
 {
 	struct id page = {{0}};
 	do {
-		char path[512], tail[256];
+		struct session_path path;
+		char tail[256];
 		AUTO(json) struct json_t *v = NULL;
 		snprintf(tail, sizeof(tail), "/events?limit=1000%s%s", page.z[0] != '\0' ? "&page=" : "",
 			page.z);
-		int rc = session_path(path, sizeof(path), id, tail, e);
-		rc = rc == 0 ? api_call(a, "GET", path, STR_NULL, &v, e) : rc;
+		int rc = session_path(&path, "GET ", id, tail, e);
+		rc = rc == 0 ? api_call(a, path.z, STR_NULL, &v, e) : rc;
 		if (rc < 0)
 			return rc;
 		const struct json_t *data = json_get(v, "data");
@@ -57,10 +63,10 @@ on_tail(void *arg, const struct json_t *event, struct err *e)
 static int
 tail(struct api *a, const char *id, struct show *s, struct err *e)
 {
-	char path[512];
+	struct session_path path;
 	struct api_stream *st = NULL;
-	int rc = session_path(path, sizeof(path), id, "/events/stream", e);
-	rc = rc == 0 ? api_stream_open(a, path, &st, e) : rc;
+	int rc = session_path(&path, "", id, "/events/stream", e);
+	rc = rc == 0 ? api_stream_open(a, path.z, &st, e) : rc;
 	rc = rc == 0 ? api_stream_read(st, on_tail, s, e) : rc;
 	api_stream_close(st);
 	return rc;
@@ -94,7 +100,7 @@ event_json(struct json_w *w, const struct event_opts *o, struct str text)
 static int
 send(struct api *a, const struct event_opts *o, int argc, char **argv, struct err *e)
 {
-	char path[512];
+	struct session_path path;
 	AUTO(buf) struct buf text;
 	AUTO(buf) struct buf b;
 	AUTO(json) struct json_t *v = NULL;
@@ -111,8 +117,8 @@ send(struct api *a, const struct event_opts *o, int argc, char **argv, struct er
 	event_json(&w, o, buf_str(&text));
 	jw_arr_end(&w);
 	jw_obj_end(&w);
-	int rc = session_path(path, sizeof(path), argv[1], "/events", e);
-	rc = rc == 0 ? api_call(a, "POST", path, buf_str(&b), &v, e) : rc;
+	int rc = session_path(&path, "POST ", argv[1], "/events", e);
+	rc = rc == 0 ? api_call(a, path.z, buf_str(&b), &v, e) : rc;
 	const struct json_t *data = json_get(v, "data");
 	for (size_t i = 0; rc == 0 && i < json_len(data); i++)
 		printf("%.*s\n", STRF(json_get_str(json_at(data, i), "id")));

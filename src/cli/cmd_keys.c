@@ -42,7 +42,7 @@ create(struct api *a, const struct key_opts *o, const char *name, struct err *e)
 	jw_kz(&w, "name", name);
 	jw_kbool(&w, "admin", o->admin);
 	jw_obj_end(&w);
-	int rc = api_call(a, "POST", "/v1/pinfold/keys", buf_str(&b), &v, e);
+	int rc = api_call(a, "POST /v1/pinfold/keys", buf_str(&b), &v, e);
 	if (rc == 0 && o->api.json)
 		print_key(v, true);
 	else if (rc == 0)
@@ -54,7 +54,7 @@ static int
 list(struct api *a, const struct key_opts *o, struct err *e)
 {
 	AUTO(json) struct json_t *v = NULL;
-	int rc = api_call(a, "GET", "/v1/pinfold/keys?limit=1000", STR_NULL, &v, e);
+	int rc = api_call(a, "GET /v1/pinfold/keys?limit=1000", STR_NULL, &v, e);
 	const struct json_t *data = json_get(v, "data");
 	for (size_t i = 0; rc == 0 && i < json_len(data); i++)
 		print_key(json_at(data, i), o->api.json);
@@ -65,10 +65,10 @@ static int
 revoke(struct api *a, const char *id, struct err *e)
 {
 	char path[256];
-	int n = snprintf(path, sizeof(path), "/v1/pinfold/keys/%s", id != NULL ? id : "");
+	int n = snprintf(path, sizeof(path), "DELETE /v1/pinfold/keys/%s", id != NULL ? id : "");
 	if (id == NULL || strpbrk(id, "/?#%") != NULL || n < 0 || (size_t)n >= sizeof(path))
 		return err_set(e, ERR_INVALID, "keys revoke needs a key's id");
-	return api_call(a, "DELETE", path, STR_NULL, NULL, e);
+	return api_call(a, path, STR_NULL, NULL, e);
 }
 
 static int

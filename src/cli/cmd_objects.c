@@ -59,12 +59,12 @@ list_page(struct api *a, const struct object_opts *o, struct str resource, struc
 	char path[512];
 	AUTO(json) struct json_t *v = NULL;
 	bool flag = o->archived && !str_eqz(resource, "files");
-	int n = snprintf(path, sizeof(path), "/v1/%.*s?limit=%s%s%s%s", STRF(resource),
+	int n = snprintf(path, sizeof(path), "GET /v1/%.*s?limit=%s%s%s%s", STRF(resource),
 		o->limit != NULL ? o->limit : "100", flag ? "&include_archived=true" : "",
 		page->z[0] != '\0' ? "&page=" : "", page->z);
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return err_set(e, ERR_INVALID, "the request is too long");
-	int rc = api_call(a, "GET", path, STR_NULL, &v, e);
+	int rc = api_call(a, path, STR_NULL, &v, e);
 	if (rc < 0)
 		return rc;
 	const struct json_t *data = json_get(v, "data");
@@ -90,17 +90,24 @@ do_list(struct api *a, const struct object_opts *o, const struct cmd *c, struct 
 	return 0;
 }
 
+struct object_call {
+	const char *method, *tail;
+};
+static const struct object_call object_get = {"GET", ""};
+static const struct object_call object_archive = {"POST", "/archive"};
+static const struct object_call object_delete = {"DELETE", ""};
+
 /* A call on one object: METHOD /v1/<resource>/<id><tail>. */
 static int
-on_object(struct api *a, const char *method, struct str resource, const char *id, const char *tail,
-	struct err *e)
+on_object(struct api *a, const struct object_call *call, struct str resource, const char *id, struct err *e)
 {
 	char path[512];
 	AUTO(json) struct json_t *v = NULL;
-	int n = snprintf(path, sizeof(path), "/v1/%.*s/%s%s", STRF(resource), id, tail);
+	int n = snprintf(
+		path, sizeof(path), "%s /v1/%.*s/%s%s", call->method, STRF(resource), id, call->tail);
 	if (n < 0 || (size_t)n >= sizeof(path) || strpbrk(id, "/?#%") != NULL)
 		return err_set(e, ERR_INVALID, "not an id: %.100s", id);
-	int rc = api_call(a, method, path, STR_NULL, &v, e);
+	int rc = api_call(a, path, STR_NULL, &v, e);
 	if (rc == 0)
 		print_json(v);
 	return rc;
@@ -118,9 +125,9 @@ do_create(struct api *a, const struct object_opts *o, const struct cmd *c, const
 	if (str_eqz(resource, "files")) {
 		rc = api_upload(a, file, &v, e);
 	} else {
-		snprintf(path, sizeof(path), "/v1/%.*s", STRF(resource));
+		snprintf(path, sizeof(path), "POST /v1/%.*s", STRF(resource));
 		rc = yaml_to_json(file, &b, e);
-		rc = rc == 0 ? api_call(a, "POST", path, buf_str(&b), &v, e) : rc;
+		rc = rc == 0 ? api_call(a, path, buf_str(&b), &v, e) : rc;
 	}
 	if (rc < 0)
 		return rc;
@@ -157,14 +164,14 @@ do_verb(struct api *a, const struct object_opts *o, const struct cmd *c, const c
 	if (arg == NULL)
 		return err_set(e, ERR_INVALID, "%s needs %s", c->name, c->args);
 	if (str_eqz(verb, "get"))
-		return on_object(a, "GET", resource, arg, "", e);
+		return on_object(a, &object_get, resource, arg, e);
 	if (str_eqz(verb, "create"))
 		return do_create(a, o, c, arg, e);
 	if (str_eqz(verb, "archive"))
-		return on_object(a, "POST", resource, arg, "/archive", e);
+		return on_object(a, &object_archive, resource, arg, e);
 	if (str_eqz(verb, "download"))
 		return do_download(a, o, arg, e);
-	return on_object(a, "DELETE", resource, arg, "", e);
+	return on_object(a, &object_delete, resource, arg, e);
 }
 
 static int

@@ -12,8 +12,8 @@
 #include "base/limits.h"
 #include "cli/api.h"
 #include "cli/cmd.h"
-#include "cli/show.h"
 #include "cli/document.h"
+#include "cli/show.h"
 
 struct run_opts {
 	struct api_opts api;
@@ -86,7 +86,7 @@ create(struct run *r, const char *path, const struct buf *b, struct id *out, str
 {
 	AUTO(json) struct json_t *v = NULL;
 	int rc = buf_check(b, e);
-	rc = rc == 0 ? api_call(r->api, "POST", path, buf_str(b), &v, e) : rc;
+	rc = rc == 0 ? api_call(r->api, path, buf_str(b), &v, e) : rc;
 	if (rc < 0)
 		return err_wrap(e, "%s", path);
 	*out = id_from(json_get_str(v, "id"));
@@ -110,7 +110,7 @@ make_agent(struct run *r, struct err *e)
 		jw_kz(&w, "system", r->o.system);
 	jw_kraw(&w, "tools", STR("[{\"type\":\"agent_toolset_20260401\"}]"));
 	jw_obj_end(&w);
-	return create(r, "/v1/agents", &b, &r->agent, e);
+	return create(r, "POST /v1/agents", &b, &r->agent, e);
 }
 
 /* One environment named "pinfold run" serves all runs. */
@@ -122,7 +122,7 @@ make_environment(struct run *r, struct err *e)
 		r->environment = id_from(str_z(r->o.environment));
 		return 0;
 	}
-	int rc = api_call(r->api, "GET", "/v1/environments?limit=100", STR_NULL, &v, e);
+	int rc = api_call(r->api, "GET /v1/environments?limit=100", STR_NULL, &v, e);
 	if (rc < 0)
 		return rc;
 	const struct json_t *data = json_get(v, "data");
@@ -135,7 +135,7 @@ make_environment(struct run *r, struct err *e)
 	AUTO(buf) struct buf b;
 	buf_init(&b, KIB);
 	buf_put_z(&b, "{\"name\":\"pinfold run\"}");
-	return create(r, "/v1/environments", &b, &r->environment, e);
+	return create(r, "POST /v1/environments", &b, &r->environment, e);
 }
 
 static int
@@ -161,7 +161,7 @@ make_session(struct run *r, struct err *e)
 	}
 	jw_arr_end(&w);
 	jw_obj_end(&w);
-	return create(r, "/v1/sessions", &b, &r->session, e);
+	return create(r, "POST /v1/sessions", &b, &r->session, e);
 }
 
 static int
@@ -186,9 +186,9 @@ send_prompt(struct run *r, struct err *e)
 	jw_obj_end(&w);
 	jw_arr_end(&w);
 	jw_obj_end(&w);
-	snprintf(path, sizeof(path), "/v1/sessions/%s/events", r->session.z);
+	snprintf(path, sizeof(path), "POST /v1/sessions/%s/events", r->session.z);
 	r->sent_us = clock_mono_us();
-	return api_call(r->api, "POST", path, buf_str(&b), NULL, e);
+	return api_call(r->api, path, buf_str(&b), NULL, e);
 }
 
 static int
@@ -256,8 +256,8 @@ fetch_outputs(struct run *r, struct err *e)
 	AUTO(fd) int dir = open(r->o.outputs, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
 	if (dir < 0)
 		return err_os(e, "open %s", r->o.outputs);
-	snprintf(path, sizeof(path), "/v1/files?limit=1000&scope_id=%s", r->session.z);
-	int rc = api_call(r->api, "GET", path, STR_NULL, &v, e);
+	snprintf(path, sizeof(path), "GET /v1/files?limit=1000&scope_id=%s", r->session.z);
+	int rc = api_call(r->api, path, STR_NULL, &v, e);
 	const struct json_t *data = json_get(v, "data");
 	for (size_t i = 0; rc == 0 && i < json_len(data); i++) {
 		const struct json_t *f = json_at(data, i);
@@ -274,8 +274,8 @@ print_sandbox(struct run *r)
 {
 	char path[256];
 	AUTO(json) struct json_t *v = NULL;
-	snprintf(path, sizeof(path), "/v1/pinfold/sessions/%s/sandboxes", r->session.z);
-	if (api_call(r->api, "GET", path, STR_NULL, &v, NULL) < 0)
+	snprintf(path, sizeof(path), "GET /v1/pinfold/sessions/%s/sandboxes", r->session.z);
+	if (api_call(r->api, path, STR_NULL, &v, NULL) < 0)
 		return;
 	const struct json_t *first = json_at(json_get(v, "data"), 0);
 	if (first != NULL)

@@ -130,6 +130,7 @@ enum {
 
 /* ---- handlers, one file per resource ---- */
 
+/* /v1/agents */
 void agents_create(struct call *k);
 void agents_list(struct call *k);
 void agents_get(struct call *k);
@@ -137,6 +138,7 @@ void agents_update(struct call *k);
 void agents_archive(struct call *k);
 void agents_versions(struct call *k);
 
+/* /v1/environments */
 void environments_create(struct call *k);
 void environments_list(struct call *k);
 void environments_get(struct call *k);
@@ -144,6 +146,7 @@ void environments_update(struct call *k);
 void environments_delete(struct call *k);
 void environments_archive(struct call *k);
 
+/* /v1/sessions */
 void sessions_create(struct call *k);
 void sessions_list(struct call *k);
 void sessions_get(struct call *k);
@@ -151,22 +154,26 @@ void sessions_update(struct call *k);
 void sessions_delete(struct call *k);
 void sessions_archive(struct call *k);
 
+/* /v1/sessions/{}/events */
 void events_send(struct call *k);
 void events_list(struct call *k);
 void events_stream(struct call *k);
 
+/* /v1/sessions/{}/threads */
 void threads_list(struct call *k);
 void threads_get(struct call *k);
 void threads_archive(struct call *k);
 void threads_events(struct call *k);
 void threads_stream(struct call *k);
 
+/* /v1/sessions/{}/resources */
 void resources_list(struct call *k);
 void resources_get(struct call *k);
 void resources_add(struct call *k);
 void resources_update(struct call *k);
 void resources_delete(struct call *k);
 
+/* /v1/files */
 void files_upload_head(struct call *k);
 void files_upload(struct call *k);
 void files_list(struct call *k);
@@ -177,12 +184,15 @@ void files_delete(struct call *k);
 void files_register_output(
 	void *owner, struct str session_id, struct str path, struct id file_id, uint64_t size);
 
+/* /v1/models */
 void models_list(struct call *k);
 void models_get(struct call *k);
 
+/* /v1/pinfold/keys */
 void keys_create(struct call *k);
 void keys_list(struct call *k);
 void keys_revoke(struct call *k);
 
+/* /v1/pinfold: for operators */
 void status_get(struct call *k);
 void sandboxes_list(struct call *k);

@@ -205,7 +205,9 @@ on_files_copied(struct call *k, const struct err *err)
 		res[i] = sc->files.files[i].made;
 	sc->n.resources = res;
 	sc->n.n_resources = sc->files.n;
-	brain_session_create(k->c->brain, &sc->n, &sc->ix, sc->initial, sc->n_initial, on_session, k);
+	struct brain_create create = {
+		.n = &sc->n, .ix = &sc->ix, .initial = sc->initial, .n_initial = sc->n_initial};
+	brain_session_create(k->c->brain, &create, on_session, k);
 }
 
 static void

@@ -28,6 +28,7 @@ struct session_files {
 	bool single; /* the error path is "file_id" rather than "resources.N.file_id" */
 	void (*done)(struct call *k, const struct err *err);
 };
+/* Starts; `f` must live until `done`. */
 void session_files_copy(struct session_files *f);
 /* Removes the copies made so far. */
 void session_files_undo(struct session_files *f);
