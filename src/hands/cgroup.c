@@ -194,6 +194,14 @@ cgroup_host_find(struct cgroup_host *out, const char *parent)
 	}
 }
 
+void
+cgroup_host_release(const struct cgroup_host *h)
+{
+	for (int c = 0; c < CGROUP_CTLS; c++)
+		if (h->dir[c][0])
+			rmdir(h->dir[c]);
+}
+
 /* ---- one sandbox's ---- */
 
 /* The directory of controller c, or NULL when it has none or shares it with an earlier one (v2). */
@@ -275,6 +283,10 @@ cgroup_create(const struct cgroup_host *h, const char *name, const struct limits
 	for (int c = 0; c < CGROUP_CTLS; c++) {
 		const char *dir = own_dir(h, c, name, path);
 
+		/* The parent may have been removed by whoever tidies up; a v2 one then lacks its controllers,
+		 * and setting the limit says so. */
+		if (dir && mkdir(dir, 0755) < 0 && errno == ENOENT)
+			mkdir(h->dir[c], 0755);
 		if (dir && mkdir(dir, 0755) < 0 && errno != EEXIST)
 			return err_os(e, "mkdir %s", dir);
 	}

@@ -30,6 +30,9 @@ void cgroup_parse_mounts(struct str mountinfo, struct cgroup_mounts *out);
  * missing and noted. */
 void cgroup_host_find(struct cgroup_host *out, const char *parent);
 
+/* Removes the parent cgroups, where they are empty. */
+void cgroup_host_release(const struct cgroup_host *h);
+
 /* Makes the cgroup `name` and sets the limits that its controllers can hold. ERR_IO. */
 int cgroup_create(const struct cgroup_host *h, const char *name, const struct limits *l, struct err *e);
 

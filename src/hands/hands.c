@@ -192,6 +192,7 @@ hands_settle(struct hands *h)
 		if (s->sb || s->job)
 			return;
 	h->on_stopped = NULL;
+	cgroup_host_release(&h->env.cg);
 	done(h->on_stopped_arg);
 }
 

@@ -4,8 +4,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -18,6 +20,26 @@ enum { LINE_MAX_BYTES = 4096, STATUS_NO_CGROUP = 126, STATUS_NO_EXEC = 127 };
 #define SYSTEM_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 static const char *const clean_env[] = {SYSTEM_PATH, NULL};
+
+/* Becomes the first process of a new PID namespace; the process in between only waits for it. */
+static bool
+isolate(void)
+{
+	int status = 0;
+
+	if (unshare(CLONE_NEWNS | CLONE_NEWPID) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return false;
+	int pid = fork();
+
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		return mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) == 0;
+	}
+	while (pid > 0 && waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			_exit(STATUS_NO_EXEC);
+	_exit(pid < 0 ? STATUS_NO_EXEC : WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
 
 NORETURN static void
 child(const struct program *p, int out, int err)
@@ -34,6 +56,8 @@ child(const struct program *p, int out, int err)
 		dup2(err >= 0 ? err : null, 2) < 0)
 		_exit(STATUS_NO_EXEC);
 	prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	if (p->isolated && !isolate())
+		_exit(STATUS_NO_EXEC);
 	signal(SIGPIPE, SIG_DFL);
 	putenv((char *)(uintptr_t)SYSTEM_PATH);
 	execvpe(argv[0], argv, env);

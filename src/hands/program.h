@@ -17,6 +17,9 @@ struct program {
 	const int *entries;      /* cgroup.procs descriptors it enters before it is executed */
 	int n_entries;
 	uint64_t timeout_ms; /* 0: none */
+	/* In mount and PID namespaces of its own: whatever it mounts and starts is gone when it ends, or when
+	 * its caller dies. */
+	bool isolated;
 	/* With `line`: stdout and stderr are read through a pipe and given line by line (out and err must be
 	 * -1). */
 	void (*line)(void *arg, struct str line);
