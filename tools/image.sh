@@ -10,4 +10,4 @@ if ! "$pinfold" image --help >/dev/null 2>&1; then
 	echo "image: this pinfold has no 'image build' yet"
 	exit 3
 fi
-exec "$pinfold" image build
+exec "$pinfold" image build --dir "$PWD/.work" --name image
