@@ -14,6 +14,7 @@ data=$work/data
 port=${DEMO_PORT:-8400}
 pinfold=$root/build/pinfold
 server=
+child=
 
 say() {
 	printf '%s\n' "$*"
@@ -24,16 +25,39 @@ die() {
 	exit 1
 }
 
+# A process and all below it, deepest first.
+tree() {
+	for pid in $(cat "/proc/$1/task/$1/children" 2>/dev/null); do
+		tree "$pid"
+	done
+	echo "$1"
+}
+
 # Nothing that was started stays, however this ends. A second signal does not interrupt the cleaning up.
 finish() {
 	code=$?
 	trap '' INT TERM HUP
 	trap - EXIT
+	if [ -n "$child" ]; then
+		# shellcheck disable=SC2046
+		kill -TERM $(tree "$child") 2>/dev/null || true
+		wait "$child" 2>/dev/null || true
+	fi
 	if [ -n "$server" ]; then
 		kill -TERM "$server" 2>/dev/null || true
 		wait "$server" 2>/dev/null || true
 	fi
 	exit "$code"
+}
+
+# Runs a long step so that a signal to this script does not have to wait for its end.
+step() {
+	"$@" &
+	child=$!
+	code=0
+	wait "$child" || code=$?
+	child=
+	return "$code"
 }
 trap finish EXIT
 trap 'exit 130' INT
@@ -43,12 +67,12 @@ trap 'exit 143' TERM HUP
 
 # ---- what it needs ----
 
-tools/deps.sh build demo
-make --no-print-directory build
+step tools/deps.sh build demo
+step make --no-print-directory build
 if curl -s -o "/dev/null" --max-time 2 "http://127.0.0.1:$port/"; then
 	die "something answers on 127.0.0.1:$port already. Stop it, or choose another port: DEMO_PORT=8401 make demo"
 fi
-"$pinfold" image build --dir "$image"
+step tools/image.sh
 
 rm -rf "$work"
 mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$work/apt/parts" "$work/source" "$work/outputs"
@@ -84,7 +108,7 @@ fetch_source() {
 }
 
 say "fetching the source package of lz4"
-fetch_source
+step fetch_source
 cd "$work/source"
 for part in dsc orig.tar debian.tar; do
 	set -- lz4_*."$part"*
@@ -97,30 +121,30 @@ done
 
 cat >"$work/pinfold.yaml" <<END
 sandbox:
-  image: '$(printf '%s' "$image/default" | sed "s/'/''/g")'
+  image: '$(printf '%s' "$image" | sed "s/'/''/g")'
 END
 
 # Its own session, so that an interrupt reaches it through finish only; it dies with this script.
 setpriv --pdeathsig TERM setsid "$pinfold" serve --data "$data" --listen "127.0.0.1:$port" \
-	--config "$work/pinfold.yaml" >"$work/server.log" 2>&1 &
+	--config "$work/pinfold.yaml" >"$work/server.txt" 2>"$work/server.log" &
 server=$!
 tries=0
 until [ -s "$data/listen" ] && [ -s "$data/admin.key" ]; do
 	tries=$((tries + 1))
 	if ! kill -0 "$server" 2>/dev/null || [ "$tries" -gt 300 ]; then
-		tail -n 5 "$work/server.log" >&2
+		tail -n 5 "$work/server.log" "$work/server.txt" >&2
 		die "the server did not start; its log is $work/server.log"
 	fi
 	sleep 0.1
 done
-sed -n 's/^/          /p' "$work/server.log"
+sed 's/^/          /' "$work/server.txt"
 
 # ---- the job ----
 
 say "
 pinfold run --prompt-file demo/lz4.puppet
 "
-"$pinfold" run --data "$data" --prompt-file "$root/demo/lz4.puppet" --title "lz4 in a sandbox" \
+step "$pinfold" run --data "$data" --prompt-file "$root/demo/lz4.puppet" --title "lz4 in a sandbox" \
 	--outputs "$work/outputs" --file \
 	"lz4.dsc:/mnt/session/uploads/lz4.dsc,lz4.orig.tar:/mnt/session/uploads/lz4.orig.tar,lz4.debian.tar:/mnt/session/uploads/lz4.debian.tar" ||
 	die "the job did not end well; what the server said is in $work/server.log"

@@ -283,6 +283,22 @@ print_sandbox(struct run *r)
 			STRF(json_get_str(first, "what")));
 }
 
+/* Commands that work as they stand, with the server's data directory when it was named. */
+static void
+print_further(struct run *r)
+{
+	const char *data = r->o.api.data;
+	printf("\nlook further\n  pinfold sessions events%s%s %s\n", data != NULL ? " --data " : "",
+		data != NULL ? data : "", r->session.z);
+	printf("  curl -N -H \"Authorization: Bearer ");
+	if (data != NULL)
+		printf("$(cat %s/admin.key)", data);
+	else
+		printf("$PINFOLD_API_KEY");
+	printf("\" -H 'anthropic-beta: managed-agents-2026-04-01' %.*s/v1/sessions/%s/events/stream\n",
+		STRF(api_url(r->api)), r->session.z);
+}
+
 static void
 print_summary(struct run *r)
 {
@@ -301,11 +317,7 @@ print_summary(struct run *r)
 	printf("  first event     %.1f ms after the message was sent\n", first);
 	print_sandbox(r);
 	printf("  total           %.2f s\n", (double)(r->done_us - r->sent_us) / 1e6);
-	printf("\nlook further\n  pinfold sessions events %s\n", r->session.z);
-	printf("  curl -N -H \"Authorization: Bearer $PINFOLD_API_KEY\" -H 'anthropic-beta: "
-	       "managed-agents-2026-04-01' "
-	       "%.*s/v1/sessions/%s/events/stream\n",
-		STRF(api_url(r->api)), r->session.z);
+	print_further(r);
 }
 
 static int
