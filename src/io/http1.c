@@ -2,6 +2,8 @@
 /* Heads. */
 #include "io/http1.h"
 
+#include <limits.h>
+
 #include "io/http1_chars.h"
 
 #define SYM   (C_TOKEN | C_VALUE | C_TARGET)
@@ -247,22 +249,10 @@ on_header(struct framing *f, const struct http_header *x, struct http_head *h, s
 	return 0;
 }
 
+/* What the body of a response is, beyond its headers. */
 static int
-finish_framing(const struct framing *f, struct http_head *h, struct err *e)
+finish_response(const struct framing *f, struct http_head *h, struct err *e)
 {
-	bool request = f->request;
-
-	if (f->codings && f->lengths)
-		return err_set(e, ERR_INVALID, "Content-Length together with Transfer-Encoding");
-	if (f->codings && h->http10)
-		return err_set(e, ERR_INVALID, "Transfer-Encoding in HTTP/1.0");
-	if (request && !h->http10 && !f->hosts)
-		return err_set(e, ERR_INVALID, "no Host header");
-	h->keep_alive = !f->close && (!h->http10 || (!request && f->keep_alive));
-	h->expect_continue = h->expect_continue && !h->http10;
-	h->body = f->codings ? HTTP_BODY_CHUNKED : f->lengths ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
-	if (request)
-		return 0;
 	if (h->status < 200 || h->status == 204) {
 		if (f->codings || h->length)
 			return err_set(e, ERR_INVALID, "a body where the status forbids one");
@@ -274,6 +264,24 @@ finish_framing(const struct framing *f, struct http_head *h, struct err *e)
 		h->keep_alive = false;
 	}
 	return 0;
+}
+
+static int
+finish_framing(const struct framing *f, struct http_head *h, struct err *e)
+{
+	if (f->codings && f->lengths)
+		return err_set(e, ERR_INVALID, "Content-Length together with Transfer-Encoding");
+	if (f->codings && h->http10)
+		return err_set(e, ERR_INVALID, "Transfer-Encoding in HTTP/1.0");
+	if (f->request && !h->http10 && !f->hosts)
+		return err_set(e, ERR_INVALID, "no Host header");
+	h->body = f->codings ? HTTP_BODY_CHUNKED : f->lengths ? HTTP_BODY_LENGTH : HTTP_BODY_NONE;
+	h->keep_alive = !f->close;
+	if (h->http10) {
+		h->expect_continue = false;
+		h->keep_alive = !f->close && !f->request && f->keep_alive;
+	}
+	return f->request ? 0 : finish_response(f, h, e);
 }
 
 static int
@@ -318,9 +326,9 @@ head_init(struct http_head *h)
 	h->keep_alive = h->expect_continue = false;
 }
 
+/* >0: the bytes of the head, 0: more are needed. */
 static int
-parse_head(struct str in, const struct http_limits *lim, bool request, struct http_head *out, size_t *used,
-	struct err *e)
+parse_head(struct str in, const struct http_limits *lim, bool request, struct http_head *out, struct err *e)
 {
 	struct str rest = in;
 	struct str line;
@@ -339,24 +347,31 @@ parse_head(struct str in, const struct http_limits *lim, bool request, struct ht
 		return r;
 	size_t n = r ? in.n - rest.n : in.n;
 
-	if (n > lim->head)
+	if (n > lim->head || n > INT_MAX)
 		return err_set(e, ERR_HEADERS_TOO_LARGE, "the head is over %zu bytes", lim->head);
-	*used = n;
-	return r;
+	return r ? (int)n : 0;
 }
 
 int
 http_parse_request(
 	struct str in, const struct http_limits *lim, struct http_head *out, size_t *used, struct err *e)
 {
-	return parse_head(in, lim, true, out, used, e);
+	int n = parse_head(in, lim, true, out, e);
+
+	if (n > 0)
+		*used = (size_t)n;
+	return n > 0 ? 1 : n;
 }
 
 int
 http_parse_response(
 	struct str in, const struct http_limits *lim, struct http_head *out, size_t *used, struct err *e)
 {
-	return parse_head(in, lim, false, out, used, e);
+	int n = parse_head(in, lim, false, out, e);
+
+	if (n > 0)
+		*used = (size_t)n;
+	return n > 0 ? 1 : n;
 }
 
 struct str

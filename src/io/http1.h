@@ -66,6 +66,7 @@ struct http_body_reader {
 	bool done;
 };
 
+/* Ready to read the body that the head announced. */
 void http_body_init(struct http_body_reader *r, const struct http_head *h);
 /* Takes from `in`: *used bytes were consumed and *out is a slice of content (maybe empty). Call again while
  * *used > 0 and not done. ERR_INVALID on broken chunking. */

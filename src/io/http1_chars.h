@@ -17,6 +17,7 @@ enum {
 
 extern const uint8_t http1_classes[256];
 
+/* The byte is of one of these classes. */
 static inline bool
 http1_is(char c, unsigned class)
 {
@@ -34,6 +35,7 @@ http1_run(struct str s, unsigned class)
 	return i;
 }
 
+/* All bytes are of one of these classes; true for none. */
 static inline bool
 http1_all(struct str s, unsigned class)
 {

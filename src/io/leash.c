@@ -113,13 +113,19 @@ on_config(struct leash_start *s, struct frame_r *r, struct err *e)
 	return 0;
 }
 
+struct sockets {
+	struct leash_fd *list;
+	size_t *n;
+	bool numbered;
+};
+
 static int
-on_socket(struct leash_fd *list, size_t *n, bool numbered, struct frame_r *r, int *fd, struct err *e)
+on_socket(const struct sockets *to, struct frame_r *r, int *fd, struct err *e)
 {
 	struct leash_fd x = {.fd = *fd};
 	struct str name = frame_get_str(r);
 
-	if (numbered)
+	if (to->numbered)
 		x.number = frame_get_u64(r);
 	int rc = frame_done(r, e);
 
@@ -127,10 +133,10 @@ on_socket(struct leash_fd *list, size_t *n, bool numbered, struct frame_r *r, in
 		return rc;
 	if (!name.n || !str_copy_z(name, x.name, sizeof(x.name)) || *fd < 0)
 		return err_set(e, ERR_CORRUPT, "leash: a socket without a name or descriptor");
-	if (*n == LEASH_PEERS_MAX)
+	if (*to->n == LEASH_PEERS_MAX)
 		return err_set(e, ERR_CORRUPT, "leash: more than %d sockets", LEASH_PEERS_MAX);
 	MOVE_FD(*fd);
-	list[(*n)++] = x;
+	to->list[(*to->n)++] = x;
 	return 0;
 }
 
@@ -183,9 +189,9 @@ on_start_message(struct leash_start *s, const struct frame *f, int *fd, struct e
 	case LEASH_CONFIG:
 		return on_config(s, &r, e);
 	case LEASH_LISTEN:
-		return on_socket(s->listens, &s->n_listens, false, &r, fd, e);
+		return on_socket(&(struct sockets){s->listens, &s->n_listens, false}, &r, fd, e);
 	case LEASH_PEER:
-		return on_socket(s->peers, &s->n_peers, true, &r, fd, e);
+		return on_socket(&(struct sockets){s->peers, &s->n_peers, true}, &r, fd, e);
 	case LEASH_SECRET:
 		return on_secret(s, &r, *fd, e);
 	case LEASH_GO:

@@ -173,7 +173,10 @@ check_root_role(void)
 	if (status_line("CapBnd", bound, sizeof(bound)) || status_line("NoNewPrivs", nnp, sizeof(nnp)) ||
 		status_line("Seccomp", seccomp, sizeof(seccomp)))
 		return EIO;
-	unsigned long long b = strtoull(bound, NULL, 16);
+	uint64_t b = 0;
+
+	if (!str_to_hex64(str_z(bound), &b))
+		return EIO;
 
 	getrlimit(RLIMIT_CORE, &core);
 	if (b >> CAP_SYS_MODULE & 1 || b >> CAP_SYS_BOOT & 1 || b >> CAP_NET_RAW & 1 ||
@@ -600,12 +603,18 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-	char command[128];
+	static const char *const names[] = {
+		"in/file", "in/test.db", "in/test.db-wal", "in/test.db-shm", "in", "out/file", "out", ""};
+	char path[128];
 
 	(void)state;
 	curl_global_cleanup();
-	snprintf(command, sizeof(command), "rm -rf %s", dir);
-	return system(command) == 0 ? 0 : -1;
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+		if (remove(path) < 0 && errno != ENOENT)
+			return -1;
+	}
+	return 0;
 }
 
 int

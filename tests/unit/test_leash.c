@@ -150,30 +150,36 @@ check_secret(struct str bytes, void *arg)
 	*(bool *)arg = str_eqz(bytes, "sk-test");
 }
 
+static bool
+has_socket(const struct leash_fd *x, const char *name, uint64_t number, char content)
+{
+	char c = 0;
+
+	return strcmp(x->name, name) == 0 && x->number == number &&
+	       (fcntl(x->fd, F_GETFD) & FD_CLOEXEC) != 0 && pread(x->fd, &c, 1, 0) == 1 && c == content;
+}
+
 /* 0 when the start brought exactly what the first test sends. */
 static int
 role_that_checks(void)
 {
 	static struct leash_start s;
 	struct err e = {0};
-	bool secret_ok = false;
-	char c = 0;
-	int ok;
+	bool ok;
 
 	if (leash_start(&s, &e) < 0)
 		return leash_failed(&e);
-	ok = s.n_listens == 1 && strcmp(s.listens[0].name, "api") == 0 && s.n_peers == 2 &&
-	     strcmp(s.peers[0].name, "gate") == 0 && s.peers[0].number == 4 &&
-	     strcmp(s.peers[1].name, "hands") == 0 && s.peers[1].number == 5 && s.n_secrets == 1 &&
-	     strcmp(s.secrets[0].name, "anthropic") == 0 &&
+	ok = s.n_listens == 1 && s.n_peers == 2 && s.n_secrets == 1 &&
+	     has_socket(&s.listens[0], "api", 0, 'l') && has_socket(&s.peers[0], "gate", 4, 'g') &&
+	     has_socket(&s.peers[1], "hands", 5, 'h') && strcmp(s.secrets[0].name, "anthropic") == 0 &&
 	     str_eqz(json_get_str(s.config, "data_dir"), "/data") &&
-	     (fcntl(LEASH_FD, F_GETFD) & FD_CLOEXEC) != 0 &&
-	     (fcntl(s.peers[1].fd, F_GETFD) & FD_CLOEXEC) != 0 && pread(s.peers[1].fd, &c, 1, 0) == 1 &&
-	     c == 'h';
-	if (ok)
-		secret_use(s.secrets[0].value, check_secret, &secret_ok);
+	     (fcntl(LEASH_FD, F_GETFD) & FD_CLOEXEC) != 0;
+	if (ok) {
+		ok = false;
+		secret_use(s.secrets[0].value, check_secret, &ok);
+	}
 	leash_start_done(&s);
-	return ok && secret_ok ? 0 : 1;
+	return ok ? 0 : 1;
 }
 
 struct served {

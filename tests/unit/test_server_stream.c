@@ -79,7 +79,8 @@ setup(void **state)
 static int
 setup_hasty(void **state)
 {
-	static const struct server_limits lim = {.idle_ms = 250, .head_ms = 250, .body_ms = 250, .write_ms = 250};
+	static const struct server_limits lim = {
+		.idle_ms = 250, .head_ms = 250, .body_ms = 250, .write_ms = 250};
 
 	*state = open_with(&lim);
 	return 0;
