@@ -21,13 +21,14 @@ static int
 fail_io(struct db *db, int rc, struct err *e)
 {
 	int os = db->h ? sqlite3_system_errno(db->h) : 0;
+	bool flush = rc == SQLITE_IOERR_FSYNC || rc == SQLITE_IOERR_DIR_FSYNC;
 
-	if (os == ENOSPC || os == EDQUOT || (rc & 0xff) == SQLITE_FULL)
-		return err_set_at(e, ERR_IO, os ? os : ENOSPC, ERR_WHERE,
-			"the disk is full: nothing of this was written");
-	if (os == 0)
-		os = EIO;
-	return err_set_at(e, ERR_IO, os, ERR_WHERE, "database: %s (%s)", sqlite3_errstr(rc), strerror(os));
+	if ((rc & 0xff) == SQLITE_FULL || (!flush && (os == ENOSPC || os == EDQUOT)))
+		return err_set_at(
+			e, ERR_IO, ENOSPC, ERR_WHERE, "the disk is full: nothing of this was written");
+	/* A failed flush is fatal whatever its reason: see db_fatal. */
+	return err_set_at(e, ERR_IO, flush || os == 0 ? EIO : os, ERR_WHERE, "database: %s (%s)",
+		sqlite3_errstr(rc), strerror(os ? os : EIO));
 }
 
 static int
@@ -74,7 +75,7 @@ db_fatal(const struct err *e)
 {
 	if (e->kind == ERR_CORRUPT)
 		return true;
-	return e->kind == ERR_IO && e->os != ENOSPC && e->os != EDQUOT;
+	return e->kind == ERR_IO && e->os != ENOSPC;
 }
 
 /* ---- connections ---- */
@@ -202,14 +203,26 @@ db_changes(struct db *db)
 	return (uint64_t)sqlite3_total_changes64(db->h);
 }
 
-int
-db_checkpoint(struct db *db, struct err *e)
+static int
+checkpoint(struct db *db, int mode, struct err *e)
 {
-	int rc = sqlite3_wal_checkpoint_v2(db->h, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+	int rc = sqlite3_wal_checkpoint_v2(db->h, NULL, mode, NULL, NULL);
 
 	if (rc == SQLITE_OK || (rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED)
 		return 0;
 	return db_fail(db, rc, e);
+}
+
+int
+db_checkpoint(struct db *db, struct err *e)
+{
+	return checkpoint(db, SQLITE_CHECKPOINT_PASSIVE, e);
+}
+
+int
+db_checkpoint_all(struct db *db, struct err *e)
+{
+	return checkpoint(db, SQLITE_CHECKPOINT_TRUNCATE, e);
 }
 
 /* ---- statements ---- */

@@ -45,6 +45,8 @@ uint64_t db_changes(struct db *db);
 /* Copies finished pages of the write-ahead log into the file; makes both durable. A reader in the way is no
  * error. */
 int db_checkpoint(struct db *db, struct err *e);
+/* The same for all of it, and empties the log. For the start, when nobody else writes. */
+int db_checkpoint_all(struct db *db, struct err *e);
 
 /* The error of SQLite's result code `rc`. ERR_IO has os = errno (ENOSPC for a full disk), ERR_CORRUPT tells
  * what to do, ERR_UNAVAILABLE is a lock held by another program. */

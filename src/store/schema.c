@@ -133,19 +133,30 @@ check_owner(struct db *db, uint64_t version, struct err *e)
 }
 
 int
-schema_migrate(struct db *db, const char *const *steps, size_t n, struct err *e)
+schema_check(struct db *db, size_t n, uint64_t *version, struct err *e)
 {
-	uint64_t version = 0;
-	int r = db_number(db, "PRAGMA user_version", &version, e);
+	uint64_t v = 0;
+	int r = db_number(db, "PRAGMA user_version", &v, e);
 
 	if (r == 0)
-		r = check_owner(db, version, e);
-	if (r == 0 && version > n)
+		r = check_owner(db, v, e);
+	if (r == 0 && v > n)
 		r = err_set(e, ERR_CONFLICT,
 			"the data was written by a newer Pinfold (schema %u, this one knows %u): start that "
 			"one, "
 			"or restore the backup from before the upgrade",
-			(unsigned)version, (unsigned)n);
+			(unsigned)v, (unsigned)n);
+	if (r == 0)
+		*version = v;
+	return r;
+}
+
+int
+schema_migrate(struct db *db, const char *const *steps, size_t n, struct err *e)
+{
+	uint64_t version = 0;
+	int r = schema_check(db, n, &version, e);
+
 	while (r == 0 && version < n) {
 		r = run_step(db, steps[version], version + 1, e);
 		version++;

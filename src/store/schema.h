@@ -15,6 +15,10 @@
 extern const char *const schema_steps[];
 extern const size_t schema_n_steps;
 
-/* Brings the database to version `n`. ERR_CONFLICT when it is newer or another program's; what failed in the
- * middle of a step leaves the version before it. */
+/* Whether it may be used at all: ERR_CONFLICT when it is newer than `n` or another program's. Changes
+ * nothing; gives the version (0: empty). */
+int schema_check(struct db *db, size_t n, uint64_t *version, struct err *e);
+
+/* Brings the database to version `n`, after schema_check; what fails in the middle of a step leaves the
+ * version before it. */
 int schema_migrate(struct db *db, const char *const *steps, size_t n, struct err *e);

@@ -149,11 +149,18 @@ open_first(struct store *s, struct db *db, const char *path, struct err *e)
 		return err_os(e, "open %s", path);
 	if (size == 0 && fsync(s->dir_fd) < 0)
 		return err_os(e, "flush data directory");
+	uint64_t version;
 	int r = db_open(db, path, false, e);
+	if (r == 0)
+		r = schema_check(db, schema_n_steps, &version, e);
 	if (r == 0)
 		r = set_wal(db, e);
 	if (r == 0 && wal > 0 && size + wal <= CHECK_BYTES)
 		r = quick_check(db, e);
+	/* What a crash, or a flush that failed, left in the log may be in the page cache and not on the disk:
+	 * it is written again before anything is appended behind it. */
+	if (r == 0 && wal > 0)
+		r = db_checkpoint_all(db, e);
 	if (r == 0)
 		r = schema_migrate(db, schema_steps, schema_n_steps, e);
 	return r;

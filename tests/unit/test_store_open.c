@@ -175,6 +175,9 @@ test_foreign_database_is_refused(void **state)
 	assert_int_equal(db_exec(&db, "CREATE TABLE cookies(x)", NULL), 0);
 	db_close(&db, true);
 	open_fails(k, ERR_CONFLICT, "not a Pinfold database");
+	/* And left as it was. */
+	assert_int_equal(
+		kit_number(k, "SELECT count(*) FROM pragma_journal_mode WHERE journal_mode = 'delete'"), 1);
 	make_db(k, &db);
 	assert_int_equal(db_exec(&db, "DROP TABLE cookies; PRAGMA application_id = 1", NULL), 0);
 	db_close(&db, true);
