@@ -103,6 +103,7 @@ struct server_req {
 	struct buf body_buf;
 	struct str body;
 	uint64_t body_seen, body_max;
+	size_t body_counted; /* of server.body_bytes */
 	int (*on_piece)(void *arg, struct server_req *r, struct str piece, struct err *e);
 	void *on_piece_arg;
 
@@ -141,6 +142,7 @@ struct server {
 	uint64_t clock_us[CLOCK_COUNT];
 	struct conn_link clocks[CLOCK_COUNT];
 	size_t n_conns;
+	size_t body_bytes;     /* collected for all requests in progress */
 	struct conn_link live; /* requests in progress */
 	struct conn_link pool;
 	size_t n_pool;

@@ -138,6 +138,8 @@ req_reset(struct server_req *r)
 {
 	buf_drop(&r->in, r->in_at);
 	buf_done(&r->body_buf);
+	r->s->body_bytes -= r->body_counted;
+	r->body_counted = 0;
 	buf_clear(&r->extra);
 	answer_clear(&r->out);
 	shrink(&r->out.head);
@@ -167,11 +169,12 @@ req_free(struct server_req *r)
 		loop_task_cancel(s->l, &r->task);
 		link_del(&r->link);
 	}
+	if (s)
+		req_reset(r);
 	if (!s || s->n_pool >= REQ_POOL) {
 		req_destroy(r);
 		return;
 	}
-	req_reset(r);
 	buf_clear(&r->in);
 	shrink(&r->in);
 	link_add(&s->pool, &r->link);
@@ -489,6 +492,7 @@ set_limits(struct server *s, const struct server_limits *lim)
 	uint64_t least;
 
 	s->lim.max_body = or_default(lim->max_body, LIM_HTTP_BODY);
+	s->lim.max_bodies = or_default(lim->max_bodies, 8 * s->lim.max_body);
 	s->lim.max_conns = or_default(lim->max_conns, LIM_HTTP_CONNS);
 	s->clock_us[CLOCK_HEAD] = or_default(lim->head_ms, LIM_HTTP_HEAD_MS) * 1000;
 	s->clock_us[CLOCK_BODY] = or_default(lim->body_ms, LIM_HTTP_BODY_MS) * 1000;

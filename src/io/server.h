@@ -45,6 +45,8 @@ struct server_ops {
 struct server_limits {
 	size_t max_body;
 	size_t max_conns;
+	size_t max_bodies; /* collected bodies of all requests in progress; more is answered ERR_OVERLOADED.
+			    * Zero: eight times max_body */
 	uint64_t head_ms, body_ms, idle_ms, write_ms;
 };
 

@@ -234,6 +234,10 @@ take_piece(struct server_req *r, struct str piece, struct err *e)
 		r->body = piece;
 		return 0;
 	}
+	if (piece.n > r->s->lim.max_bodies - r->s->body_bytes)
+		return err_set(e, ERR_OVERLOADED, "too many requests with large bodies; try again");
+	r->s->body_bytes += piece.n;
+	r->body_counted += piece.n;
 	buf_put_str(&r->body_buf, piece);
 	if (r->body_buf.fail == ERR_TOO_LARGE)
 		return err_set(e, ERR_TOO_LARGE, "the request's body is over %zu bytes", r->body_buf.max);

@@ -139,7 +139,8 @@ setup_hasty(void **state)
 static inline int
 setup_narrow(void **state)
 {
-	static const struct server_limits narrow = {.max_conns = 2};
+	static const struct server_limits narrow = {
+		.max_conns = 2, .max_body = MAX_BODY, .max_bodies = MAX_BODY};
 	struct kit *k = calloc(1, sizeof(*k));
 
 	assert_non_null(k);

@@ -206,6 +206,37 @@ a_body_over_the_limit_is_refused(void **state)
 }
 
 static void
+all_bodies_together_have_a_limit(void **state)
+{
+	struct kit *k = *state;
+	AUTO(reply) struct reply r = {0};
+	char *text = pattern(MAX_BODY);
+	int a = client(k), b = client(k);
+
+	put_post(k, a, "/echo", MAX_BODY);
+	put(k, a, str_n(text, MAX_BODY - 1));
+	turn(k, 50);
+	put_post(k, b, "/echo", 100);
+	put(k, b, str_n(text, 50));
+	get_reply(k, b, &r, false);
+	assert_int_equal(r.status, 529);
+	wait_close(k, b);
+	close(b);
+	put(k, a, STR("!"));
+	expect(k, a, STR(""), 200, NULL);
+	/* There is room again. */
+	b = client(k);
+	put_post(k, b, "/echo", 100);
+	put(k, b, str_n(text, 50));
+	turn(k, 5);
+	put(k, b, str_n(text, 50));
+	expect(k, b, STR(""), 200, NULL);
+	free(text);
+	close(a);
+	close(b);
+}
+
+static void
 the_client_is_told_to_continue(void **state)
 {
 	struct kit *k = *state;
@@ -428,6 +459,7 @@ main(void)
 		T(a_request_may_come_byte_by_byte),
 		T(a_body_may_be_as_long_as_allowed),
 		T(a_body_over_the_limit_is_refused),
+		NARROW(all_bodies_together_have_a_limit),
 		T(the_client_is_told_to_continue),
 		T(an_answer_in_on_head_keeps_the_connection_if_it_can),
 		T(bad_requests_are_refused),
