@@ -42,7 +42,9 @@ struct store_opts {
 /* Opens, migrates the schema, starts the threads. Blocking; before the loop runs. ERR_IO, ERR_CORRUPT (with
  * advice), ERR_CONFLICT when locked by another process. */
 int store_open(struct store **out, struct loop *l, const struct store_opts *o, struct err *e);
-/* Finishes queued writes, joins threads. Pending reads are answered UNAVAILABLE. */
+/* Finishes queued writes, joins threads, makes the outstanding callbacks (reads that wait: UNAVAILABLE),
+ * on_commit included. Not from inside a callback. Blobs that are still being written must be finished or
+ * aborted before. */
 void store_close(struct store *s);
 
 /* ---- session logs ---- */
@@ -221,7 +223,7 @@ void store_blob_copy(struct store_blob *b, int fd, uint64_t max, store_done_cb *
 uint64_t store_blob_size(const struct store_blob *b);
 /* Makes it durable (fsync on a helper thread) under its final name; frees b. */
 void store_blob_finish(struct store_blob *b, store_done_cb *cb, void *arg);
-/* Throws it away; frees b. NULL is fine. */
+/* Throws it away; frees b. NULL is fine. During a copy: the copy's callback does not come any more. */
 void store_blob_abort(struct store_blob *b);
 /* Opens the content for reading. NOT_FOUND. */
 int store_blob_open(struct store *s, struct str id, int *fd, uint64_t *size, struct err *e);
