@@ -18,12 +18,12 @@ int agent_parse_create(struct arena *a, const struct json_at *body, struct buf *
 int agent_parse_update(struct arena *a, const struct json_at *body, const struct json_t *current,
 	struct buf *out, uint64_t *version_given, struct err *e);
 
-/* The API object: type, id, version, configuration, timestamps. */
 struct agent_meta {
 	struct str id;
 	uint32_t version;
 	uint64_t created_us, updated_us, archived_us;
 };
+/* Writes the API object: type, id, version, configuration, timestamps. */
 void agent_render(const struct agent_meta *m, const struct json_t *config, struct json_w *w);
 
 /* A session's resolved snapshot (no metadata, no timestamps), with the overrides of `agent_with_overrides`
@@ -48,17 +48,19 @@ enum agent_tool {
 	TOOL_WEB_SEARCH,
 	TOOL_COUNT
 };
+/* The static name of a built-in tool. */
 const char *agent_tool_name(enum agent_tool t);
 /* The enum agent_tool of a name, or -1. */
 int agent_tool_of(struct str name);
 
-/* What the policy of the snapshot says about a tool call by name. */
 struct agent_verdict {
 	bool builtin, custom, mcp; /* kind; all false: no such tool */
 	bool enabled;
 	int policy;           /* 0 always_allow, 1 always_ask, 2 auto */
 	enum agent_tool tool; /* with builtin */
 };
+/* What the policy of the snapshot says about a tool call by name. Web tools are never enabled while nobody
+ * serves them. */
 struct agent_verdict agent_judge(const struct json_t *snapshot, struct str tool_name);
 
 /* The `tools` array of the Messages API: enabled built-ins with their schemas (never web tools while no gate

@@ -130,10 +130,9 @@ write_source_tools(const struct json_at *at, bool server, struct json_w *w, stru
 	return r;
 }
 
-/* One of the three keys; `filter`: only and except are allowed. *none tells whether it is "none". */
+/* One of the three keys; `filter`: only and except are allowed. 1 when it is "none". */
 static int
-write_source(const struct json_at *sources, const char *key, bool filter, struct json_w *w, bool *none,
-	struct err *e)
+write_source(const struct json_at *sources, const char *key, bool filter, struct json_w *w, struct err *e)
 {
 	static const char *const two[] = {"all", "none", NULL};
 	static const char *const plain[] = {"type", NULL};
@@ -142,7 +141,6 @@ write_source(const struct json_at *sources, const char *key, bool filter, struct
 		       tools = json_member(&at, "tools");
 	bool bare = json_kind(at.v) == JSON_STR;
 	int kind, r;
-	*none = false;
 	if (!json_set(&at)) {
 		jw_knull(w, key);
 		return 0;
@@ -154,14 +152,13 @@ write_source(const struct json_at *sources, const char *key, bool filter, struct
 		r = json_closed(&at, kind >= SOURCE_ONLY ? with_tools : plain, e);
 	if (r < 0)
 		return r;
-	*none = kind == SOURCE_NONE;
 	jw_key(w, key);
 	jw_obj(w);
 	jw_kz(w, "type", source_types[kind]);
 	if (kind >= SOURCE_ONLY)
 		r = write_source_tools(&tools, str_eqz(str_z(key), "server_tool_results"), w, e);
 	jw_obj_end(w);
-	return r;
+	return r < 0 ? r : kind == SOURCE_NONE;
 }
 
 static int
@@ -170,7 +167,7 @@ write_sources(const struct json_at *config, struct json_w *w, struct err *e)
 	static const char *const allowed[] = {
 		"user_input", "client_tool_results", "server_tool_results", NULL};
 	struct json_at at = json_member(config, "url_sources");
-	bool none[3] = {false};
+	int none = 0;
 	jw_key(w, "url_sources");
 	if (!json_set(&at)) {
 		jw_null(w);
@@ -178,10 +175,12 @@ write_sources(const struct json_at *config, struct json_w *w, struct err *e)
 	}
 	int r = json_closed(&at, allowed, e);
 	jw_obj(w);
-	for (size_t i = 0; r == 0 && i < 3; i++)
-		r = write_source(&at, allowed[i], i > 0, w, &none[i], e);
-	if (r == 0 && none[0] && none[1] && none[2])
-		r = json_fail(&at, e, "at least one source must not be 'none'");
+	for (size_t i = 0; r >= 0 && i < 3; i++) {
+		r = write_source(&at, allowed[i], i > 0, w, e);
+		none += r > 0;
+	}
+	if (r >= 0)
+		r = none == 3 ? json_fail(&at, e, "at least one source must not be 'none'") : 0;
 	jw_obj_end(w);
 	return r;
 }

@@ -17,6 +17,7 @@ struct environment_meta {
 	struct str id;
 	uint64_t created_us, updated_us, archived_us;
 };
+/* Writes the API object. */
 void environment_render(const struct environment_meta *m, const struct json_t *config, struct json_w *w);
 
 /* Whether an agent's snapshot may run under this config (contract §6.2): under limited networking its MCP

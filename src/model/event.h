@@ -114,6 +114,7 @@ struct event_facts {
 };
 
 #define EVENT_FACTS_BYTES 64
+/* Writes the record; unused bytes are 0. */
 void event_facts_encode(const struct event_facts *f, uint8_t out[EVENT_FACTS_BYTES]);
 /* ERR_CORRUPT. */
 int event_facts_decode(struct str in, struct event_facts *out, struct err *e);

@@ -46,14 +46,14 @@ struct model_response;
 int plan_response(struct plan *p, const struct session_state *s, const struct model_response *r,
 	uint64_t now_us, struct err *e);
 
-/* A failed request: span end with is_error, then session.error (+ rescheduled events when it will be retried,
- * or exhausted). */
 struct plan_failure {
 	enum model_end end;     /* ERROR, FATAL, INTERRUPTED or LOST */
 	const char *error_type; /* "model_overloaded_error" …; NULL: no session.error row */
 	const char *message;
 	uint64_t retry_after_us; /* the model's wish, or 0 */
 };
+/* A failed request: span end with is_error, then session.error (+ rescheduled events when it will be retried,
+ * or exhausted). */
 int plan_failure(struct plan *p, const struct session_state *s, const struct plan_failure *f, uint64_t now_us,
 	struct err *e);
 

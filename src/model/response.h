@@ -48,6 +48,7 @@ struct response_hooks {
 	void (*on_text)(void *arg, const struct id *event_id, unsigned index, struct str delta);
 };
 
+/* An empty collection in the caller's storage, and its end (a zeroed struct is fine). ERR_NO_MEMORY. */
 int response_init(struct model_response *r, struct err *e);
 void response_done(struct model_response *r);
 /* One SSE record's data. ERR_CORRUPT with what was wrong (unknown record types are ignored, as the API

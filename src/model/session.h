@@ -45,6 +45,7 @@ struct session_state {
 	bool idled;                /* the first idle happened (thread usage is null before) */
 };
 
+/* An empty state, and its end, after which it is empty again. */
 void session_state_init(struct session_state *s);
 void session_state_done(struct session_state *s);
 

@@ -25,11 +25,11 @@ uint32_t transcript_seq(const struct transcript *t);
 /* Memory that it holds, roughly. */
 size_t transcript_bytes(const struct transcript *t);
 
-/* The complete request body (ERR_TOO_LARGE when the conversation has outgrown it): model, max_tokens, system
- * (the agent's system prompt and our notes on workspace, uploads and outputs), tools, messages, stream. */
 struct transcript_opts {
 	struct str model;
 	uint64_t max_tokens;
 };
+/* The complete request body (ERR_TOO_LARGE when the conversation has outgrown it): model, max_tokens, system
+ * (the agent's system prompt and our notes on workspace, uploads and outputs), tools, messages, stream. */
 int transcript_render(const struct transcript *t, const struct session_state *s,
 	const struct transcript_opts *o, struct buf *out, struct err *e);

@@ -451,57 +451,58 @@ verdicts(void **state)
 
 /* ---- domains ---- */
 
+static const struct {
+	const char *s;
+	bool fetch, search, host;
+} domain_cases[] = {
+	{"example.com", true, true, true},
+	{"Example.COM", true, true, true},
+	{"a.b-c.example.org", true, true, true},
+	{"example.com/", true, true, false},
+	{"example.com/docs", false, true, false},
+	{"example.com/a?b", false, false, false},
+	{"example.com/a b", false, false, false},
+	{"*.example.com", false, false, true},
+	{"a.*.com", false, false, false},
+	{"https://example.com", false, false, false},
+	{"example.com:443", false, false, false},
+	{"u@example.com", false, false, false},
+	{"1.2.3.4", false, false, false},
+	{"127.1", false, false, false},
+	{"0x7f.1", false, false, false},
+	{"0x7f000001", false, false, false},
+	{"2130706433", false, false, false},
+	{"[::1]", false, false, false},
+	{"::1", false, false, false},
+	{"localhost", false, false, true},
+	{"x.localhost", false, false, true},
+	{"printer.local", false, false, true},
+	{"git.internal", false, false, true},
+	{"a.localdomain", false, false, true},
+	{"a.invalid", false, false, true},
+	{"com", false, false, true},
+	{"co.uk", false, false, true},
+	{"bbc.co.uk", true, true, true},
+	{"-a.com", false, false, false},
+	{"a-.com", false, false, false},
+	{"a..com", false, false, false},
+	{"a.com.", false, false, false},
+	{".a.com", false, false, false},
+	{"", false, false, false},
+	{"m\xc3\xbcller.de", false, false, false},
+	{"xn--mller-kva.de", true, true, true},
+};
 static void
 domains(void **state)
 {
 	(void)state;
-	static const struct {
-		const char *s;
-		bool fetch, search, host;
-	} cases[] = {
-		{"example.com", true, true, true},
-		{"Example.COM", true, true, true},
-		{"a.b-c.example.org", true, true, true},
-		{"example.com/", true, true, false},
-		{"example.com/docs", false, true, false},
-		{"example.com/a?b", false, false, false},
-		{"example.com/a b", false, false, false},
-		{"*.example.com", false, false, true},
-		{"a.*.com", false, false, false},
-		{"https://example.com", false, false, false},
-		{"example.com:443", false, false, false},
-		{"u@example.com", false, false, false},
-		{"1.2.3.4", false, false, false},
-		{"127.1", false, false, false},
-		{"0x7f.1", false, false, false},
-		{"0x7f000001", false, false, false},
-		{"2130706433", false, false, false},
-		{"[::1]", false, false, false},
-		{"::1", false, false, false},
-		{"localhost", false, false, true},
-		{"x.localhost", false, false, true},
-		{"printer.local", false, false, true},
-		{"git.internal", false, false, true},
-		{"a.localdomain", false, false, true},
-		{"a.invalid", false, false, true},
-		{"com", false, false, true},
-		{"co.uk", false, false, true},
-		{"bbc.co.uk", true, true, true},
-		{"-a.com", false, false, false},
-		{"a-.com", false, false, false},
-		{"a..com", false, false, false},
-		{"a.com.", false, false, false},
-		{".a.com", false, false, false},
-		{"", false, false, false},
-		{"m\xc3\xbcller.de", false, false, false},
-		{"xn--mller-kva.de", true, true, true},
-	};
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-		struct str s = str_z(cases[i].s);
-		if ((domain_refusal(s, DOMAIN_WEB_FETCH) == NULL) != cases[i].fetch ||
-			(domain_refusal(s, DOMAIN_WEB_SEARCH) == NULL) != cases[i].search ||
-			(domain_refusal(s, DOMAIN_HOST) == NULL) != cases[i].host)
-			fail_msg("%s", cases[i].s);
+
+	for (size_t i = 0; i < ARRAY_LEN(domain_cases); i++) {
+		struct str s = str_z(domain_cases[i].s);
+		if ((domain_refusal(s, DOMAIN_WEB_FETCH) == NULL) != domain_cases[i].fetch ||
+			(domain_refusal(s, DOMAIN_WEB_SEARCH) == NULL) != domain_cases[i].search ||
+			(domain_refusal(s, DOMAIN_HOST) == NULL) != domain_cases[i].host)
+			fail_msg("%s", domain_cases[i].s);
 	}
 	assert_string_equal(domain_refusal(STR("127.1"), DOMAIN_WEB_FETCH), IP);
 	assert_true(domain_equal(STR("A.com/"), STR("a.com")));

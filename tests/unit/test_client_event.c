@@ -64,65 +64,65 @@ taken(void **state)
 	arena_free(a);
 }
 
+static const struct {
+	const char *json, *message;
+} refusals[] = {
+	{"{\"events\":[7]}", "events.0: Input should be a valid object"},
+	{EV("{}"), "events.0.type: Field required"},
+	{EV("{\"type\":\"agent.message\"}"), "events.0.type: events of type 'agent.message' cannot be sent"},
+	{EV("{\"type\":\"user.message\"}"), "events.0.content: Field required"},
+	{EV("{\"type\":\"user.message\",\"content\":[]}"),
+		"events.0.content: at least one content block is required"},
+	{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"\"}]}"),
+		"events.0.content.0.text: String should have at least 1 character"},
+	{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"x\",\"cache\":1}]"
+	    "}"),
+		"events.0.content.0.cache: Extra inputs are not permitted"},
+	{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"redacted\"}]}"),
+		"events.0.content.0: redacted blocks cannot be sent"},
+	{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"search_result\"}]}"),
+		"events.0.content.0.type: blocks of this type are not allowed here"},
+	{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":"
+	    "\"text\",\"media_type\":"
+	    "\"text/plain\",\"data\":\"x\"}}]}"),
+		"events.0.content.0.source.type: Input should be 'base64', 'url' or 'file'"},
+	{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":"
+	    "\"base64\",\"media_type\":"
+	    "\"image/png\",\"data\":\"a b\"}}]}"),
+		"events.0.content.0.source.data: Input should be base64"},
+	{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":"
+	    "\"url\",\"url\":\"file:///x\"}}]}"),
+		"events.0.content.0.source.url: Input should be an http or https URL"},
+	{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}],\"id\":"
+	    "\"sevt_1\"}"),
+		"events.0.id: Extra inputs are not permitted"},
+	{EV("{\"type\":\"user.tool_confirmation\",\"tool_use_id\":\"\",\"result\":\"allow\"}"),
+		"events.0.tool_use_id: String should have at least 1 character"},
+	{EV("{\"type\":\"user.tool_confirmation\",\"tool_use_id\":\"x\",\"result\":\"maybe\"}"),
+		"events.0.result: Input should be 'allow' or 'deny'"},
+	{EV("{\"type\":\"user.tool_confirmation\",\"tool_use_id\":\"x\",\"result\":\"allow\",\"deny_"
+	    "message\":\"m\"}"),
+		"events.0.deny_message: deny_message is only allowed when result is 'deny'"},
+	{EV("{\"type\":\"user.custom_tool_result\",\"custom_tool_use_id\":\"x\",\"is_error\":1}"),
+		"events.0.is_error: Input should be a valid boolean"},
+	{EV("{\"type\":\"user.define_outcome\",\"description\":\"d\",\"rubric\":{\"type\":\"text\","
+	    "\"content\":\"c\"},"
+	    "\"max_iterations\":21}"),
+		"events.0.max_iterations: Input should be less than or equal to 20"},
+	{EV("{\"type\":\"system.message\",\"content\":[{\"type\":\"image\",\"source\":{}}]}"),
+		"events.0.content.0.type: blocks of this type are not allowed here"},
+};
 static void
 refused(void **state)
 {
 	(void)state;
-	static const struct {
-		const char *json, *message;
-	} cases[] = {
-		{"{\"events\":[7]}", "events.0: Input should be a valid object"},
-		{EV("{}"), "events.0.type: Field required"},
-		{EV("{\"type\":\"agent.message\"}"),
-			"events.0.type: events of type 'agent.message' cannot be sent"},
-		{EV("{\"type\":\"user.message\"}"), "events.0.content: Field required"},
-		{EV("{\"type\":\"user.message\",\"content\":[]}"),
-			"events.0.content: at least one content block is required"},
-		{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"\"}]}"),
-			"events.0.content.0.text: String should have at least 1 character"},
-		{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"x\",\"cache\":1}]"
-		    "}"),
-			"events.0.content.0.cache: Extra inputs are not permitted"},
-		{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"redacted\"}]}"),
-			"events.0.content.0: redacted blocks cannot be sent"},
-		{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"search_result\"}]}"),
-			"events.0.content.0.type: blocks of this type are not allowed here"},
-		{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":"
-		    "\"text\",\"media_type\":"
-		    "\"text/plain\",\"data\":\"x\"}}]}"),
-			"events.0.content.0.source.type: Input should be 'base64', 'url' or 'file'"},
-		{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":"
-		    "\"base64\",\"media_type\":"
-		    "\"image/png\",\"data\":\"a b\"}}]}"),
-			"events.0.content.0.source.data: Input should be base64"},
-		{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"image\",\"source\":{\"type\":"
-		    "\"url\",\"url\":\"file:///x\"}}]}"),
-			"events.0.content.0.source.url: Input should be an http or https URL"},
-		{EV("{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"x\"}],\"id\":"
-		    "\"sevt_1\"}"),
-			"events.0.id: Extra inputs are not permitted"},
-		{EV("{\"type\":\"user.tool_confirmation\",\"tool_use_id\":\"\",\"result\":\"allow\"}"),
-			"events.0.tool_use_id: String should have at least 1 character"},
-		{EV("{\"type\":\"user.tool_confirmation\",\"tool_use_id\":\"x\",\"result\":\"maybe\"}"),
-			"events.0.result: Input should be 'allow' or 'deny'"},
-		{EV("{\"type\":\"user.tool_confirmation\",\"tool_use_id\":\"x\",\"result\":\"allow\",\"deny_"
-		    "message\":\"m\"}"),
-			"events.0.deny_message: deny_message is only allowed when result is 'deny'"},
-		{EV("{\"type\":\"user.custom_tool_result\",\"custom_tool_use_id\":\"x\",\"is_error\":1}"),
-			"events.0.is_error: Input should be a valid boolean"},
-		{EV("{\"type\":\"user.define_outcome\",\"description\":\"d\",\"rubric\":{\"type\":\"text\","
-		    "\"content\":\"c\"},"
-		    "\"max_iterations\":21}"),
-			"events.0.max_iterations: Input should be less than or equal to 20"},
-		{EV("{\"type\":\"system.message\",\"content\":[{\"type\":\"image\",\"source\":{}}]}"),
-			"events.0.content.0.type: blocks of this type are not allowed here"},
-	};
+
 	struct arena *a = arena_new(16 * MIB);
-	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+	for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
 		struct client_event c;
 		struct err e;
-		assert_err(parse(a, cases[i].json, false, &c, &e), e, ERR_INVALID);
-		assert_string_equal(e.msg, cases[i].message);
+		assert_err(parse(a, refusals[i].json, false, &c, &e), e, ERR_INVALID);
+		assert_string_equal(e.msg, refusals[i].message);
 	}
 	arena_free(a);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The bodies of planned rows, member by member, and what happens when memory or room ends. */
 #include "alloc_fail.h"
-#include "model_sim.h"
+#include "model_talk.h"
 
 #define MESSAGE "[{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"Hi\"}]}]"
 

@@ -12,7 +12,7 @@
 #define STOP "{\"type\":\"message_stop\"}"
 #define END(why)                                                                                            \
 	"{\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"" why "\"},\"usage\":{\"output_tokens\":" \
-									"9}}"
+	"9}}"
 #define BLOCK(i, b)  "{\"type\":\"content_block_start\",\"index\":" i ",\"content_block\":" b "}"
 #define DELTA(i, d)  "{\"type\":\"content_block_delta\",\"index\":" i ",\"delta\":" d "}"
 #define BLOCK_END(i) "{\"type\":\"content_block_stop\",\"index\":" i "}"

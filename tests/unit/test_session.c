@@ -5,7 +5,7 @@
  * that the run took, planning it gives the same rows, and a brain that starts there with nothing in flight
  * comes to the same end.
  */
-#include "model_sim.h"
+#include "model_talk.h"
 
 #define RUNS      200
 #define RUN_STEPS 100

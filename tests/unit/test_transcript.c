@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The model's context: what a request holds after each kind of turn. */
-#include "model_sim.h"
+#include "model_talk.h"
 
 #define MESSAGE(t) "{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"" t "\"}]}"
 #define USER(t)    "{\"role\":\"user\",\"content\":[{\"type\":\"text\",\"text\":\"" t "\"}]}"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The turn machine in the sequences of the contract (§9.7), and what clients may send when. */
-#include "model_sim.h"
+#include "model_talk.h"
 
 #define MESSAGE   "{\"type\":\"user.message\",\"content\":[{\"type\":\"text\",\"text\":\"Hi\"}]}"
 #define INTERRUPT "{\"type\":\"user.interrupt\"}"
