@@ -5,9 +5,10 @@
 # puts a finished image in its place in one step, so an interrupted build leaves none.
 set -eu
 cd "$(dirname "$0")/.."
+[ ! -d .work/image/rootfs ] || exit 0
 pinfold=${PINFOLD:-build/pinfold}
 if ! "$pinfold" image --help >/dev/null 2>&1; then
-	echo "image: this pinfold has no 'image build' yet"
+	echo "image: $pinfold is missing or cannot build images"
 	exit 3
 fi
 exec "$pinfold" image build --dir "$PWD/.work" --name image

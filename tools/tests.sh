@@ -87,6 +87,7 @@ script() {
 }
 
 export PINFOLD=${PINFOLD:-$PWD/build/pinfold} PINFOLD_IMAGE_DIR=${PINFOLD_IMAGE_DIR:-$PWD/.work/image}
+export PINFOLD_IMAGE=$PINFOLD_IMAGE_DIR PINFOLD_GUEST=${PINFOLD_GUEST:-$PWD/build/src/guest/pinfold-guest}
 case $kind in
 wire | fault | torture | bench | e2e)
 	tools/image.sh || echo "$kind: going on without an image; what needs one will say so"
