@@ -19,9 +19,11 @@
 #include "hands/runsc.h"
 #include "hands/workspace.h"
 
-#define KILL_ROUND_MS 5
-#define KILL_ROUNDS   1000
-#define COMPAT_INSIDE "/run/pinfold/compat.so"
+#define KILL_ROUND_MS  5
+#define KILL_ROUNDS    1000
+#define SESSION_INSIDE "/mnt/session"
+#define RESULTS_BYTES  (64 * MIB)
+#define COMPAT_INSIDE  "/run/pinfold/compat.so"
 
 /* ---- start ---- */
 
@@ -98,7 +100,9 @@ write_config(const char *dir, const struct oci_plan *plan, struct err *e)
 static int
 write_bundle(const char *dir, struct err *e)
 {
-	char s[7][HANDS_PATH];
+	char s[5][HANDS_PATH];
+	/* Each mount from the host costs runsc some milliseconds, so outputs and tool results share one.
+	 * Results are for the guest of this sandbox alone and end with it: memory. */
 	struct oci_plan plan = {
 		.rootfs = hands_path(s[0], "%s/rootfs", dir),
 		.hostname = "sandbox",
@@ -106,14 +110,13 @@ write_bundle(const char *dir, struct err *e)
 		.cwd = "/",
 		.mounts =
 			{
-				{hands_path(s[1], "%s/ws/workspace", dir), GUEST_WORKDIR, false},
-				{hands_path(s[2], "%s/ws/uploads", dir), GUEST_UPLOADS, true},
-				{hands_path(s[3], "%s/ws/outputs", dir), GUEST_OUTPUTS, false},
-				{hands_path(s[4], "%s/ws/tool_results", dir), GUEST_OFFLOAD_DIR, false},
-				{hands_path(s[5], "%s/pinfold", dir), "/run/pinfold", true},
-				{hands_path(s[6], "%s/ws/results", dir), GUEST_RESULTS_DIR, false},
+				{hands_path(s[1], "%s/ws/workspace", dir), GUEST_WORKDIR, false, 0},
+				{hands_path(s[2], "%s/ws/session", dir), SESSION_INSIDE, false, 0},
+				{hands_path(s[3], "%s/ws/uploads", dir), GUEST_UPLOADS, true, 0},
+				{hands_path(s[4], "%s/pinfold", dir), "/run/pinfold", true, 0},
+				{NULL, GUEST_RESULTS_DIR, false, RESULTS_BYTES},
 			},
-		.n_mounts = 6,
+		.n_mounts = 5,
 	};
 
 	return write_config(dir, &plan, e);

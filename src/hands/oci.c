@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hands/oci.h"
 
+#include <stdio.h>
+
 #include "base/json.h"
 
 /*
@@ -66,8 +68,11 @@ check_mounts(const struct oci_plan *p, struct err *e)
 	for (size_t i = 0; i < p->n_mounts; i++) {
 		const struct oci_mount *m = &p->mounts[i];
 
-		if (!clean_path(m->source) || !clean_path(m->destination) || !m->destination[1])
+		if ((m->source && !clean_path(m->source)) || !clean_path(m->destination) ||
+			!m->destination[1])
 			return err_set(e, ERR_INVALID, "mount %zu: not a clean absolute path", i);
+		if (!m->source && m->bytes == 0)
+			return err_set(e, ERR_INVALID, "mount %zu: a memory file system without a size", i);
 		for (size_t k = 0; k < i; k++)
 			if (strcmp(p->mounts[k].destination, m->destination) == 0)
 				return err_set(e, ERR_INVALID, "two mounts on %s", m->destination);
@@ -184,8 +189,13 @@ put_mounts(struct json_w *w, const struct oci_plan *p)
 	put_mount(w, "/sys", "sysfs", "sysfs", "ro");
 	for (size_t i = 0; i < p->n_mounts; i++) {
 		const struct oci_mount *m = &p->mounts[i];
+		char size[40];
 
-		put_mount(w, m->destination, "bind", m->source, m->read_only ? "ro" : "rw");
+		snprintf(size, sizeof(size), "size=%llu", (unsigned long long)m->bytes);
+		if (m->source)
+			put_mount(w, m->destination, "bind", m->source, m->read_only ? "ro" : "rw");
+		else
+			put_mount(w, m->destination, "tmpfs", "tmpfs", size);
 	}
 	jw_arr_end(w);
 }

@@ -12,9 +12,10 @@
 #define OCI_MOUNTS_MAX 16
 
 struct oci_mount {
-	const char *source;      /* absolute host path */
+	const char *source;      /* absolute host path; NULL: a memory file system of `bytes` */
 	const char *destination; /* absolute path inside */
 	bool read_only;
+	uint64_t bytes;
 };
 
 struct oci_plan {

@@ -139,6 +139,7 @@ on_timer(void *arg)
 	struct sandbox *s = NULL;
 	struct err e = {0};
 
+	status_send(p->h, false);
 	if (p->stopping || !env->platform[0] || is_starting(p))
 		return;
 	if (count_current(p) >= env->cfg.pool_size) {

@@ -218,8 +218,10 @@ scan_outputs(struct session *s)
 	/* Without a control nobody would take the files: they are new until somebody does. */
 	if (!s->sb || s->sb->phase == SANDBOX_STARTING || !s->outputs || !s->h->control)
 		return;
-	hands_path(path, "%s/sb/%s/ws/outputs", s->h->env.cfg.run_dir, s->sb->id.z);
-	if (outputs_scan(s->outputs, path, !execs_running(&s->execs), on_output_file, s, &e) < 0)
+	hands_path(path, "%s/sb/%s/ws/session/outputs", s->h->env.cfg.run_dir, s->sb->id.z);
+	/* The sandbox may remove the directory, or put a link in its place: then there are no outputs. */
+	if (outputs_scan(s->outputs, path, !execs_running(&s->execs), on_output_file, s, &e) ==
+		-ERR_NO_MEMORY)
 		log_warn("outputs.scan", LOG_Z("session", s->id.z), LOG_ERR(&e));
 }
 

@@ -34,9 +34,6 @@ static const struct {
 	{"upper", 0755},
 	{"upper/mnt", 0755},
 	{"upper/mnt/session", 0755},
-	{"upper/mnt/session/uploads", 0755},
-	{"upper/mnt/session/outputs", 0755},
-	{"upper/mnt/session/tool_results", 0755},
 	{"upper/run", 0755},
 	{"upper/run/pinfold", 0755},
 	{"upper/workspace", 0755},
@@ -44,9 +41,10 @@ static const struct {
 	{"upper/tmp/.pinfold", 0755},
 	{"workspace", 0755},
 	{"uploads", 0755},
-	{"outputs", 0755},
-	{"tool_results", 0755},
-	{"results", 0700},
+	{"session", 0755},
+	{"session/uploads", 0755},
+	{"session/outputs", 0755},
+	{"session/tool_results", 0755},
 };
 
 static int
@@ -129,7 +127,7 @@ open_template(const char *templates_dir, uint64_t disk, int *out, struct err *e)
 	char path[HANDS_PATH];
 	int r = beneath_make_dir(templates_dir, 0700, e);
 
-	hands_path(path, "%s/v1-%llu.ext4", templates_dir, (unsigned long long)disk);
+	hands_path(path, "%s/v2-%llu.ext4", templates_dir, (unsigned long long)disk);
 	*out = r == 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	if (*out >= 0 || r < 0)
 		return r;

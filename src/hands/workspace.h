@@ -6,8 +6,8 @@
  *
  *   upper/ work/     the writable side of the overlay over the image
  *   workspace/       GUEST_WORKDIR
- *   uploads/ outputs/ tool_results/   below /mnt/session
- *   results/         GUEST_RESULTS_DIR
+ *   session/         /mnt/session with outputs/ and tool_results/
+ *   uploads/         GUEST_UPLOADS, read-only inside
  *
  * All functions block; they run in jobs. Mounts appear in the caller's mount namespace.
  */
