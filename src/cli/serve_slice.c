@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "base/hash.h"
 #include "base/json.h"
 
 enum { HANDS_DIR_REAL_MAX = 180 };
@@ -101,13 +102,17 @@ static void
 put_hands(struct json_w *w, const struct serve *s, const struct supervise_place *at)
 {
 	const struct config_sandbox *x = &s->config->sandbox;
-	char real[HANDS_DIR_REAL_MAX];
+	char real[HANDS_DIR_REAL_MAX], cgroup[64], hex[HASH_HEX];
+	struct hash h = hash_of(str_z(at->data_dir));
 	int n = snprintf(real, sizeof(real), "%s/hands", at->data_dir);
 
 	/* Messages to the operator read better with the real path, when it is not too long for sockets and
 	 * mounts. */
 	jw_kz(w, "data_dir", n < HANDS_DIR_REAL_MAX ? real : at->hands_dir);
 	jw_kz(w, "run_dir", at->run_dir);
+	/* The short paths are the same in every server's namespace; cgroups have no such namespace. */
+	snprintf(cgroup, sizeof(cgroup), "pinfold-%.12s", hash_hex(&h, hex));
+	jw_kz(w, "cgroup_parent", cgroup);
 	jw_kz(w, "guest_binary", s->guest);
 	jw_kz(w, "runsc", *s->runsc ? s->runsc : x->runsc);
 	jw_kz(w, "platform", x->platform);
