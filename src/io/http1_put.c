@@ -184,7 +184,7 @@ http_parse_target(struct str target, char *scratch, struct http_target *out, str
 	struct decoder d = {.to = scratch};
 	struct str query = target;
 	struct str raw = str_next(&query, '?');
-	struct str path;
+	struct str path = STR_NULL;
 	size_t n = 0;
 	int r;
 
