@@ -18,7 +18,7 @@
  * on receipt */
 enum event_class { EVENT_CLIENT_QUEUED, EVENT_CLIENT_NOW, EVENT_SERVER, EVENT_INTERNAL };
 
-/*	kind, wire name, class, the fold reads its body */
+/*	kind, wire name, class, the fold reads its body. Their numbers are stored: new kinds go to the end. */
 #define EVENT_TYPES(X)                                                                            \
 	X(USER_MESSAGE, "user.message", EVENT_CLIENT_QUEUED, false)                               \
 	X(USER_INTERRUPT, "user.interrupt", EVENT_CLIENT_QUEUED, false)                           \
