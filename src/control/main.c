@@ -89,6 +89,17 @@ on_deleted(void *owner, struct str session_id)
 	brain_on_deleted(c->brain, session_id);
 }
 
+/* What is on the disk can only be known by reading it again: supervise starts this role anew. */
+static void
+on_failed(void *owner, const struct err *err)
+{
+	struct control *c = owner;
+	struct role *r = CONTAINER_OF(c, struct role, c);
+	log_error("store.failed", LOG_ERR(err));
+	r->exit_code = err_exit_code(err->kind);
+	loop_stop(c->loop);
+}
+
 /* ---- building ---- */
 
 static int
@@ -144,7 +155,7 @@ on_stop(void *owner)
 static void
 on_auth_ready(struct control *c, const struct err *err, bool first)
 {
-	struct role *r = (struct role *)(void *)((char *)c - offsetof(struct role, c));
+	struct role *r = CONTAINER_OF(c, struct role, c);
 	struct err e = {0};
 	if (err == NULL && build_server(r, &e) < 0)
 		err = &e;
@@ -166,7 +177,11 @@ build(struct role *r, struct err *e)
 		return err_set(e, ERR_INVALID, "control: data_dir is too long");
 	c->started_us = clock_wall_us();
 	int rc = loop_new(&c->loop, e);
-	struct store_opts so = {.dir = dir, .owner = c, .on_commit = on_commit, .on_deleted = on_deleted};
+	struct store_opts so = {.dir = dir,
+		.owner = c,
+		.on_commit = on_commit,
+		.on_deleted = on_deleted,
+		.on_failed = on_failed};
 	rc = rc == 0 ? store_open(&c->store, c->loop, &so, e) : rc;
 	rc = rc == 0 ? build_brain(c, e) : rc;
 	rc = rc == 0 ? streams_new(&c->streams, c, e) : rc;

@@ -173,11 +173,16 @@ session_files_undo(struct session_files *f)
 static void
 on_purge_list(void *arg, const struct err *err, const struct store_doc_row *rows, size_t n, bool more)
 {
-	(void)more;
+	struct control *c = arg;
 	if (err != NULL)
 		log_error("file.purge", LOG_ERR(err));
+	/* Removed documents leave the list: when there are more, the next page begins at the start again. The
+	 * deletes are queued before the list is asked for, but read and write do not wait for each other, so
+	 * a page may still show some of them; removing twice is fine. */
 	for (size_t i = 0; err == NULL && i < n; i++)
-		remove_file(arg, rows[i].doc.id);
+		remove_file(c, rows[i].doc.id);
+	if (err == NULL && more && n > 0)
+		session_files_purge(c, rows[0].doc.parent);
 }
 
 void
