@@ -6,11 +6,13 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Anthropic from '@anthropic-ai/sdk';
+import Anthropic, { toFile } from '@anthropic-ai/sdk';
 import { check, checkError, checkResponse } from './validate.mjs';
 
+export { Anthropic, toFile };
+
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
-export const binary = process.env.PINFOLD ?? join(root, 'build', 'src', 'cli', 'pinfold');
+export const binary = process.env.PINFOLD ?? join(root, 'build', 'pinfold');
 const image = process.env.PINFOLD_IMAGE_DIR ?? join(root, '.work', 'image');
 const problems = [];
 
@@ -81,13 +83,13 @@ export async function until(what, fn, ms = 20000) {
   }
 }
 
-export async function startServer({ config, env = {}, data } = {}) {
+export async function startServer({ config, env = {}, data, keepListen = false } = {}) {
   const dir = data ?? mkdtempSync(join(tmpdir(), 'pinfold-wire-'));
   const args = ['serve', '--data', dir, '--listen', '127.0.0.1:0', '--log', 'json'];
   const text = config ?? '';
   writeFileSync(`${dir}.yaml`, `sandbox:\n  pool: 1\n${existsSync(image) ? `  image: ${image}\n` : ''}${process.env.PINFOLD_GUEST ? `  guest: ${process.env.PINFOLD_GUEST}\n` : ''}${text}`);
   args.push('--config', `${dir}.yaml`);
-  rmSync(join(dir, 'listen'), { force: true });
+  if (!keepListen) rmSync(join(dir, 'listen'), { force: true });
   const child = spawn(binary, args, { env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
   let log = '';
   child.stdout.on('data', (d) => (log += d));
@@ -113,7 +115,7 @@ export async function startServer({ config, env = {}, data } = {}) {
   try {
     await until('the server', () => {
       if (server.dead) throw new Error(`the server ended:\n${log}`);
-      return existsSync(join(dir, 'listen')) && findKey(dir);
+      return !keepListen && existsSync(join(dir, 'listen')) && findKey(dir);
     });
   } catch (e) {
     child.kill('SIGKILL');
@@ -182,3 +184,47 @@ export async function turn(client, sessionId, events, { stop, stream: opts } = {
 
 export const types = (events) =>
   events.filter((e) => !e.type.startsWith('event_')).map((e) => ('processed_at' in e && e.processed_at === null ? `${e.type}(null)` : e.type));
+
+// The process of a role, by its command line ("pinfold role NAME …"), below this server.
+export function rolePid(server, role) {
+  for (const pid of descendants(server.child.pid)) {
+    const words = cmdline(pid);
+    if (words[1] === 'role' && words[2] === role) return pid;
+  }
+  return null;
+}
+
+export function descendants(pid) {
+  const found = [];
+  const walk = (p) => {
+    let kids = '';
+    try {
+      kids = readFileSync(`/proc/${p}/task/${p}/children`, 'utf8');
+    } catch {
+      return;
+    }
+    for (const k of kids.trim().split(/\s+/).filter(Boolean).map(Number)) {
+      found.push(k);
+      walk(k);
+    }
+  };
+  walk(pid);
+  return found;
+}
+
+export function cmdline(pid) {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').filter(Boolean);
+  } catch {
+    return [];
+  }
+}
+
+export function alive(pid) {
+  try {
+    process.kill(pid, 0);
+    return !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  } catch {
+    return false;
+  }
+}
