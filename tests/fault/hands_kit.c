@@ -43,8 +43,13 @@ kit_fail(const char *file, int line, const char *cond, const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	va_end(ap);
 	fputc('\n', stderr);
-	if (kit_running && kit_running->init > 0)
+	if (kit_running && kit_running->init > 0) {
+		/* Its namespaces end with it, and everything that was mounted or started in them. */
 		kill(kit_running->init, SIGKILL);
+		waitpid(kit_running->init, NULL, 0);
+		for (int i = 0; i < 100 && beneath_remove(AT_FDCWD, kit_running->dir, NULL) < 0; i++)
+			usleep(50000);
+	}
 	exit(1);
 }
 
