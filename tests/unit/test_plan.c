@@ -249,6 +249,35 @@ try_response(struct attempt *a, struct plan *p, struct err *e)
 	return plan_response(p, &a->m->s, a->r, a->m->now, e);
 }
 
+static int
+try_fold(struct attempt *a, struct plan *p, struct err *e)
+{
+	struct session_state s;
+	int rc = 0;
+	(void)p;
+	session_state_init(&s);
+	for (size_t i = 0; rc == 0 && i < a->m->n; i++)
+		rc = session_fold(&s, &a->m->log[i], e);
+	session_state_done(&s);
+	return rc;
+}
+
+static int
+try_snapshot(struct attempt *a, struct plan *p, struct err *e)
+{
+	struct session_state s;
+	AUTO(buf) struct buf b;
+	(void)p;
+	buf_init(&b, 1 * MIB);
+	session_encode(&a->m->s, &b);
+	int rc = buf_check(&b, e);
+	if (rc == 0)
+		rc = session_decode(buf_str(&b), &s, e);
+	if (rc == 0)
+		session_state_done(&s);
+	return rc;
+}
+
 static void
 exhaust(struct attempt *a, int (*try)(struct attempt *, struct plan *, struct err *))
 {
@@ -286,6 +315,17 @@ out_of_memory(void **state)
 		assert_int_equal(response_feed(&r, str_z(records[i]), NULL, &m.e), 0);
 	exhaust(&a, try_response);
 	response_done(&r);
+	SIM_ANSWER(&m, REC_TOOL("0", "t", "write", "{}"), REC_TOOL("1", "t", "weather", "{}"),
+		REC_END("tool_use"));
+	sim_advance(&m);
+	char deny[300];
+	snprintf(deny, sizeof(deny),
+		"[{\"type\":\"user.tool_confirmation\",\"tool_use_id\":\"%s\",\"result\":\"deny\",\"deny_"
+		"message\":\"no\"}]",
+		m.s.turn.tools[0].id.z);
+	sim_ok(&m, deny);
+	exhaust(&a, try_fold);
+	exhaust(&a, try_snapshot);
 	sim_done(&m);
 }
 
