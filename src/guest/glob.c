@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include "guest/glob.h"
 
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
@@ -60,28 +59,39 @@ compile_part(struct glob *g, struct str text, struct glob_part *out)
 	}
 }
 
+/* Cuts the next component off; several slashes are one. `s->p` is NULL behind the last. */
+static struct str
+next_component(struct str *s)
+{
+	struct str c = str_next(s, '/');
+
+	while (s->p && s->n && s->p[0] == '/')
+		*s = str_sub(*s, 1, s->n);
+	return c;
+}
+
+static bool
+is_here(struct str c)
+{
+	return c.n == 0 || str_eq(c, STR("."));
+}
+
 /* The components of one alternative: no empty or "." ones in the middle, no ** behind **. */
 static size_t
 split(struct str s, struct str out[GLOB_PARTS_MAX + 2])
 {
 	size_t n = 0;
 
-	while (s.p) {
-		struct str c = str_next(&s, '/');
-		while (s.p && s.n && s.p[0] == '/')
-			s = str_sub(s, 1, s.n);
-		bool first = n == 0, last = !s.p;
-		if (!first && !last && (c.n == 0 || str_eq(c, STR("."))))
+	while (s.p && n <= GLOB_PARTS_MAX) {
+		struct str c = next_component(&s);
+		bool middle = n > 0 && s.p;
+		if (middle && is_here(c))
 			continue;
-		if (str_eq(c, STR("**")) && n && str_eq(out[n - 1], STR("**")))
+		if (n && str_eq(c, STR("**")) && str_eq(out[n - 1], STR("**")))
 			continue;
-		if (n == GLOB_PARTS_MAX + 1)
-			return n;
 		out[n++] = c;
 	}
-	if (n == 2 && str_eq(out[0], STR(".")) && (out[1].n == 0 || str_eq(out[1], STR("."))))
-		n = 1;
-	return n;
+	return n == 2 && str_eq(out[0], STR(".")) && is_here(out[1]) ? 1 : n;
 }
 
 /* Suffixes of all alternatives, numbered, in a hash table: the walk remembers which it has tried where. */

@@ -108,18 +108,26 @@ cut_dots(struct str *s, struct str *word)
 	return true;
 }
 
+/* The two or three words between the dots. */
+static bool
+sequence_words(struct str body, struct str *from, struct str *to, struct str *step)
+{
+	*step = STR("1");
+	if (!cut_dots(&body, from))
+		return false;
+	if (cut_dots(&body, to))
+		*step = body;
+	else
+		*to = body;
+	return from->n <= NUMBER_MAX && to->n <= NUMBER_MAX && step->n <= NUMBER_MAX;
+}
+
 static bool
 sequence(struct str body, struct sequence *q)
 {
-	struct str from, to, step = STR("1");
+	struct str from, to, step;
 
-	if (!cut_dots(&body, &from))
-		return false;
-	if (cut_dots(&body, &to))
-		step = body;
-	else
-		to = body;
-	if (from.n > NUMBER_MAX || to.n > NUMBER_MAX || step.n > NUMBER_MAX || !str_to_i64(step, &q->step))
+	if (!sequence_words(body, &from, &to, &step) || !str_to_i64(step, &q->step))
 		return false;
 	q->width = 0;
 	q->letters = is_letter(from) && is_letter(to);
@@ -131,7 +139,9 @@ sequence(struct str body, struct sequence *q)
 	} else if (padded(from) || padded(to) || padded(step)) {
 		q->width = from.n > to.n ? from.n : to.n;
 	}
-	q->step = q->step < 0 ? -q->step : q->step ? q->step : 1;
+	if (q->step == 0)
+		q->step = 1;
+	q->step = q->step < 0 ? -q->step : q->step;
 	return true;
 }
 

@@ -235,13 +235,32 @@ parse_group(struct parser *p, char type)
 	return NULL;
 }
 
+/* True when a group may begin at `at`, which holds its type. */
+static bool
+opens_group(const struct parser *p, size_t at)
+{
+	return at + 1 < p->s.n && p->s.p[at + 1] == '(' && strchr("?*+@!", p->s.p[at]) && !p->no_groups &&
+	       p->depth < NESTING_MAX;
+}
+
+/* A star, with the stars that follow it, or a question mark. */
+static struct item *
+parse_wild(struct parser *p)
+{
+	bool star = p->s.p[p->at++] == '*';
+
+	p->magic = true;
+	while (star && p->at < p->s.n && p->s.p[p->at] == '*' && !opens_group(p, p->at))
+		p->at++;
+	return item_new(p, star ? ITEM_STAR : ITEM_ANY, STR(""));
+}
+
 static struct item *
 parse_item(struct parser *p)
 {
 	char c = p->s.p[p->at];
-	bool opens = strchr("?*+@!", c) && p->at + 1 < p->s.n && p->s.p[p->at + 1] == '(';
 
-	if (opens && !p->no_groups && p->depth < NESTING_MAX) {
+	if (opens_group(p, p->at)) {
 		p->at++;
 		struct item *group = parse_group(p, c);
 		if (group || arena_failed(p->a))
@@ -250,14 +269,8 @@ parse_item(struct parser *p)
 	}
 	if (c == '[')
 		return parse_class(p);
-	if (c == '*' || c == '?') {
-		p->magic = true;
-		do
-			p->at++;
-		while (c == '*' && p->at < p->s.n && p->s.p[p->at] == '*' &&
-			!(p->at + 1 < p->s.n && p->s.p[p->at + 1] == '(' && !p->no_groups));
-		return item_new(p, c == '*' ? ITEM_STAR : ITEM_ANY, STR(""));
-	}
+	if (c == '*' || c == '?')
+		return parse_wild(p);
 	return item_new(p, ITEM_TEXT, str_sub(p->s, p->at++, 1));
 }
 

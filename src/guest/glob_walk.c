@@ -345,30 +345,49 @@ hit(struct visit *v)
 	report(v->w, v->path, v->e->what, v->via_link);
 }
 
+/* A dot must be matched by what follows the ** (and further **). */
+static bool
+hidden(const struct visit *v, size_t i)
+{
+	const struct glob_set *set = v->st->set;
+
+	while (i < set->n && set->parts[i].kind == GLOB_STARSTAR)
+		i++;
+	return v->name.p[0] == '.' && !part_test(set, i, v->name);
+}
+
+/* ** may stand for this entry and what is below it; `next`: what follows it matches the entry too. */
+static void
+starstar_below(struct visit *v, size_t i, bool next)
+{
+	const struct glob_set *set = v->st->set;
+	size_t last = set->n - 1;
+	bool from_link = v->st->links & BIT(i), dir = v->e->what == W_DIR, link = v->e->what == W_LINK;
+
+	if (dir && !from_link)
+		v->next.indexes |= BIT(i);
+	if (next && dir && i + 2 <= last)
+		v->next.indexes |= BIT(i + 2);
+	if (!from_link && (dir || link) && i < last && (next || begins_with_dot(set)))
+		v->next.indexes |= BIT(i + 1);
+	if (link)
+		v->next.links |= BIT(i);
+}
+
 static void
 visit_starstar(struct visit *v, size_t i)
 {
 	const struct glob_set *set = v->st->set;
-	size_t last = set->n - 1, after = i + 1;
-	bool from_link = v->st->links & BIT(i), dir = v->e->what == W_DIR, link = v->e->what == W_LINK;
-	bool next_matches = part_test(set, after, v->name);
+	size_t last = set->n - 1;
+	bool next = part_test(set, i + 1, v->name), dir = v->e->what == W_DIR;
 
-	while (after < set->n && set->parts[after].kind == GLOB_STARSTAR)
-		after++;
-	if ((v->name.p[0] == '.' && !part_test(set, after, v->name)) || pruned(v->name))
+	if (hidden(v, i) || pruned(v->name))
 		return;
-	if (!from_link && dir)
-		v->next.indexes |= BIT(i);
-	else if (!from_link && i == last)
+	if (i == last && !dir && !(v->st->links & BIT(i)))
 		hit(v);
-	if (next_matches && i + 1 == last && !v->is_last)
+	if (next && i + 1 == last && !v->is_last)
 		hit(v);
-	else if (next_matches && dir && i + 2 <= last)
-		v->next.indexes |= BIT(i + 2);
-	if ((next_matches || begins_with_dot(set)) && (dir || link) && !from_link && i + 1 <= last)
-		v->next.indexes |= BIT(i + 1);
-	if (link)
-		v->next.links |= BIT(i);
+	starstar_below(v, i, next);
 }
 
 static void
@@ -457,41 +476,62 @@ visit_all(struct walk *w, const struct spot *at, const struct state *st, bool is
 		entries_free(v, n);
 }
 
+/* Whether the last component may match here: "**" before an empty one (a slash at the end) counts as the last
+ * too. */
+static bool
+at_end(const struct state *st, bool dir)
+{
+	const struct glob_set *set = st->set;
+	size_t last = set->n - 1;
+	const struct glob_part *end = &set->parts[last];
+
+	if (st->indexes & BIT(last))
+		return true;
+	return dir && last && end->kind == GLOB_LITERAL && end->text.n == 0 &&
+	       (st->indexes & BIT(last - 1)) && set->parts[last - 1].kind == GLOB_STARSTAR;
+}
+
+/* What the last component says of the place itself. */
+static void
+report_here(struct walk *w, const struct spot *at, const struct state *st, bool dir, bool via_link)
+{
+	const struct glob_set *set = st->set;
+	const struct glob_part *end = &set->parts[set->n - 1];
+	char path[LIM_PATH];
+
+	if (end->kind == GLOB_LITERAL) {
+		struct str p = join(at->path, end->text, path);
+		enum what there = p.n ? look(w, p.p) : W_NONE;
+		if (there != W_NONE && (end->text.n || dir))
+			report(w, p, there, via_link);
+	} else if (end->kind == GLOB_STARSTAR &&
+		   (!str_eq(at->path, STR(".")) || begins_with_dot(set) || set->n == 1)) {
+		report(w, at->path, at->what, via_link);
+	}
+}
+
 /* Searches one directory for one state. */
 static void
 search(struct walk *w, struct spot *at, const struct state *st)
 {
 	const struct glob_set *set = st->set;
-	size_t last = set->n - 1;
-	const struct glob_part *end = &set->parts[last];
-	char path[LIM_PATH];
 
 	if (remember(w, at, st))
 		return;
-	enum what what = spot_what(w, at);
-	bool via_link = at->via_link || what == W_LINK;
-	bool dir = what == W_DIR || (what == W_LINK && (st->indexes & ~st->links));
-	bool is_last = st->indexes & BIT(last);
-	if (end->kind == GLOB_LITERAL && end->text.n == 0 && dir && last && (st->indexes & BIT(last - 1)) &&
-		set->parts[last - 1].kind == GLOB_STARSTAR)
-		is_last = true;
 	if ((st->indexes & 1) && begins_with_dot(set)) {
 		struct state below = {.set = set, .indexes = BIT(1)};
-		if (last)
+		if (set->n > 1)
 			add_state(w, STR("."), &below, W_NONE, false);
 		return;
 	}
-	if (is_last && end->kind == GLOB_LITERAL) {
-		struct str p = join(at->path, end->text, path);
-		enum what there = p.n ? look(w, p.p) : W_NONE;
-		if (there != W_NONE && (end->text.n || dir))
-			report(w, p, there, via_link);
-		if (st->indexes == BIT(last))
-			return;
-	} else if (is_last && end->kind == GLOB_STARSTAR &&
-		   (!str_eq(at->path, STR(".")) || begins_with_dot(set) || last == 0)) {
-		report(w, at->path, what, via_link);
-	}
+	enum what what = spot_what(w, at);
+	bool via_link = at->via_link || what == W_LINK;
+	bool dir = what == W_DIR || (what == W_LINK && (st->indexes & ~st->links));
+	bool is_last = at_end(st, dir);
+	if (is_last)
+		report_here(w, at, st, dir, via_link);
+	if (is_last && set->parts[set->n - 1].kind == GLOB_LITERAL && st->indexes == BIT(set->n - 1))
+		return;
 	if (dir)
 		visit_all(w, at, st, is_last, via_link);
 }

@@ -202,7 +202,7 @@ skipped(const char *name)
 static size_t
 list_entries(int fd, struct entry **out)
 {
-	DIR *d = fdopendir(dup(fd));
+	DIR *d = fdopendir(fcntl(fd, F_DUPFD_CLOEXEC, 3));
 	struct entry *v = NULL;
 	size_t n = 0, cap = 0;
 

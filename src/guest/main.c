@@ -115,7 +115,16 @@ say(const char *step)
 	return -1;
 }
 
-/* Owns the socket's directory, then leaves root. */
+/* Makes a directory the guest's own, so that tools cannot plant or change anything in it. On a read-only
+ * mount nobody can. */
+static bool
+own(const char *path, mode_t mode)
+{
+	return (chown(path, GUEST_UID, GUEST_UID) == 0 && chmod(path, mode) == 0) || errno == EROFS ||
+	       errno == ENOENT;
+}
+
+/* Takes what is the guest's, then leaves root. */
 static int
 enter_sandbox(void)
 {
@@ -123,8 +132,7 @@ enter_sandbox(void)
 
 	if (chdir("/run/pinfold") < 0)
 		return say("enter /run/pinfold");
-	/* On a read-only mount this fails, and then nobody can plant a socket there either. */
-	if ((chown(".", GUEST_UID, GUEST_UID) < 0 || chmod(".", 0700) < 0) && errno != EROFS)
+	if (!own(".", 0711) || !own("results", 0700))
 		return say("own /run/pinfold");
 	if (spawn_become_guest(&e) < 0) {
 		dprintf(2, "guest: %s\n", e.msg);

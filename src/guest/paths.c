@@ -25,27 +25,32 @@ place_done(struct place *p)
 
 /* ---- text ---- */
 
+/* out[0..n) without its last component and the slash before it. */
+static size_t
+parent_of(const char *out, size_t n)
+{
+	while (n && out[n - 1] != '/')
+		n--;
+	return n - (n > 0);
+}
+
 bool
 path_join(const char *base, struct str p, char out[LIM_PATH], bool *escaped)
 {
-	bool absolute = p.n && p.p[0] == '/';
-	size_t floor = absolute ? 0 : strlen(base), n = floor;
+	size_t floor = p.n && p.p[0] == '/' ? 0 : strlen(base), n = floor;
 	bool left = false;
 
 	if (n >= LIM_PATH)
 		return false;
 	memcpy(out, base, n);
-	if (n && out[n - 1] == '/')
-		n--;
+	n -= n && out[n - 1] == '/';
 	while (p.p && p.n) {
 		struct str c = str_next(&p, '/');
 		if (c.n == 0 || str_eq(c, STR(".")))
 			continue;
 		if (str_eq(c, STR(".."))) {
 			left = left || n <= floor;
-			while (n && out[n - 1] != '/')
-				n--;
-			n -= n > 0;
+			n = parent_of(out, n);
 			continue;
 		}
 		if (n + 1 + c.n >= LIM_PATH)
@@ -196,6 +201,41 @@ last_step(struct walk *w, const char *name)
 	return finish(w, name);
 }
 
+/* ".." of a link's target: from the parent anew. */
+static int
+step_up(struct walk *w, const char *rest)
+{
+	w->n = parent_of(w->out->real, w->n);
+	w->out->real[w->n] = 0;
+	int os = restart(w, w->out->real, rest);
+	return os ? os : -1;
+}
+
+/* A component with more behind it (w->todo). 0: ended; -1: go on; else an errno. */
+static int
+middle_step(struct walk *w, const char *name, size_t n)
+{
+	char rest[LIM_PATH];
+	int fd = openat(w->dir, name, DIR_FLAGS);
+
+	if (fd >= 0)
+		return descend(w, fd, name, n) ? -1 : ENAMETOOLONG;
+	if (errno != ENOTDIR && errno != ELOOP && errno != ENOENT)
+		return errno;
+	bool there = errno != ENOENT;
+	size_t more = strlen(w->todo);
+	memcpy(rest, w->todo, more + 1);
+	int os = there ? expand(w, name, rest) : EINVAL;
+	if (os != EINVAL) /* that is: no link */
+		return os ? os : -1;
+	if (n + 1 + more >= LIM_PATH)
+		return ENAMETOOLONG;
+	memcpy(rest, name, n);
+	rest[n] = '/';
+	memcpy(rest + n + 1, w->todo, more + 1);
+	return finish(w, rest);
+}
+
 /* One component. 0: ended; -1: go on; else an errno. */
 static int
 step(struct walk *w)
@@ -210,37 +250,12 @@ step(struct walk *w)
 	}
 	memcpy(name, p, n);
 	name[n] = 0;
-	if (strcmp(name, "..") == 0) {
-		while (w->n && w->out->real[--w->n] != '/')
-			;
-		w->out->real[w->n] = 0;
-		int os = restart(w, w->out->real, rest);
-		return os ? os : -1;
-	}
+	if (strcmp(name, "..") == 0)
+		return step_up(w, rest);
 	memmove(w->todo, rest, strlen(rest) + 1);
 	if (strcmp(name, ".") == 0)
 		return -1;
-	if (!w->todo[0])
-		return last_step(w, name);
-	int fd = openat(w->dir, name, DIR_FLAGS);
-	if (fd >= 0)
-		return descend(w, fd, name, n) ? -1 : ENAMETOOLONG;
-	if (errno == ENOTDIR || errno == ELOOP) {
-		char left[LIM_PATH];
-		memcpy(left, w->todo, strlen(w->todo) + 1);
-		int os = expand(w, name, left);
-		if (os != EINVAL)
-			return os ? os : -1;
-	} else if (errno != ENOENT) {
-		return errno;
-	}
-	if (n + 1 + strlen(w->todo) >= LIM_PATH)
-		return ENAMETOOLONG;
-	memmove(w->todo + n + 1, w->todo, strlen(w->todo) + 1);
-	memcpy(w->todo, name, n);
-	w->todo[n] = '/';
-	memcpy(name, w->todo, strlen(w->todo) + 1);
-	return finish(w, name);
+	return w->todo[0] ? middle_step(w, name, n) : last_step(w, name);
 }
 
 int

@@ -26,7 +26,9 @@ struct timer {
 
 struct reactor;
 
-struct reactor *reactor_new(void); /* NULL: out of memory */
+/* NULL: out of memory. */
+struct reactor *reactor_new(void);
+/* Everything must be off. NULL is fine. */
 void reactor_free(struct reactor *r);
 
 /* False when REACTOR_FDS watches are on already. Adding twice does nothing. */

@@ -133,6 +133,19 @@ unicode_escape(struct reader *r, uint64_t v)
 	return (uint32_t)v;
 }
 
+/* \cX; without a letter the backslash stands for itself and the c is read next. */
+static uint32_t
+control_escape(struct reader *r, bool in_class)
+{
+	char l = peek(r, 1);
+	bool letter = (l >= 'a' && l <= 'z') || (l >= 'A' && l <= 'Z');
+
+	if (!letter && !(in_class && (is_digit(l) || l == '_')))
+		return '\\';
+	r->at += 2;
+	return (uint32_t)l & 31;
+}
+
 /* An escape that stands for one character; r->at is behind the backslash. */
 static uint32_t
 char_escape(struct reader *r, bool in_class)
@@ -146,23 +159,15 @@ char_escape(struct reader *r, bool in_class)
 		r->at++;
 		return (uint32_t)values[simple - letters];
 	}
-	if (c == 'c') {
-		char l = peek(r, 1);
-		bool letter = (l >= 'a' && l <= 'z') || (l >= 'A' && l <= 'Z');
-		if (!letter && !(in_class && (is_digit(l) || l == '_')))
-			return '\\'; /* the c is read as itself next */
-		r->at += 2;
-		return (uint32_t)l & 31;
-	}
+	if (c == 'c')
+		return control_escape(r, in_class);
 	if (c == 'x' && hex(r, 1, 2, &v)) {
 		r->at += 3;
 		return (uint32_t)v;
 	}
 	if (c == 'u' && hex(r, 1, 4, &v))
 		return unicode_escape(r, v);
-	if (c >= '0' && c <= '7')
-		return octal(r);
-	return take_char(r);
+	return c >= '0' && c <= '7' ? octal(r) : take_char(r);
 }
 
 /* \d \D \s \S \w \W. False: another escape. */

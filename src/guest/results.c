@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "guest/results.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -174,6 +175,19 @@ spill_free(struct spill *s)
 	free(s);
 }
 
+/* Of a guest that died in the same workspace: its results went with it. */
+static void
+remove_leftovers(int dir)
+{
+	DIR *d = fdopendir(fcntl(dir, F_DUPFD_CLOEXEC, 3));
+
+	for (struct dirent *e; d && (e = readdir(d));)
+		if (e->d_name[0] != '.' || strncmp(e->d_name, ".tmp-", 5) == 0)
+			unlinkat(dir, e->d_name, 0);
+	if (d)
+		closedir(d);
+}
+
 static bool
 open_dir(struct spill *s)
 {
@@ -182,6 +196,8 @@ open_dir(struct spill *s)
 	if (mkdir(s->path, 0700) < 0 && errno != EEXIST)
 		return false;
 	s->dir = open(s->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (s->dir >= 0)
+		remove_leftovers(s->dir);
 	return s->dir >= 0;
 }
 

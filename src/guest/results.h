@@ -22,6 +22,7 @@ struct result {
 /* True when `id` may name a call: 1..LIM_ID characters of [0-9A-Za-z_-]. */
 bool result_id_ok(struct str id);
 
+/* Frees the text; tolerates a zeroed result. */
 void result_done(struct result *r);
 DEFINE_AUTO_DONE(result, struct result, result_done);
 
