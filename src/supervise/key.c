@@ -91,10 +91,11 @@ key_take_file(const char *path, int *fd, struct err *e)
 	if (n < 0)
 		return err_os(e, "%.100s", path);
 	struct str rest = str_n(text, (size_t)n);
-	struct str key = str_trim(str_next(&rest, '\n'));
+	struct str key = str_next(&rest, '\n');
 
 	if (key.n && key.p[key.n - 1] == '\r')
 		key.n--;
+	key = str_trim(key);
 	rc = key.n ? check_key(key, path, e) : err_set(e, ERR_INVALID, "the key file %.150s is empty", path);
 	if (rc == 0)
 		rc = seal(key, fd, e);
