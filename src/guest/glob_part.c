@@ -210,22 +210,23 @@ parse_group(struct parser *p, char type)
 	struct item *it = item_new(p, ITEM_GROUP, STR(""));
 	size_t begin = p->at;
 	bool magic = p->magic;
-	struct branch **last = it ? &it->alts : NULL;
+	char end = '|';
 
 	if (!it)
 		return NULL;
 	it->group = type;
 	p->depth++;
-	p->at++;
-	do {
+	for (struct branch **last = &it->alts; end == '|'; last = &(*last)->next) {
+		p->at++; /* the parenthesis, or the bar */
 		*last = arena_alloc(p->a, sizeof(**last));
 		if (!*last)
 			break;
 		(*last)->first = parse_list(p, true);
-		last = &(*last)->next;
-	} while (p->at < p->s.n && p->s.p[p->at++] == '|');
+		end = p->at < p->s.n ? p->s.p[p->at] : 0;
+	}
 	p->depth--;
-	if (p->at > begin && p->s.p[p->at - 1] == ')' && !p->no_groups) {
+	if (end == ')' && !p->no_groups) {
+		p->at++;
 		p->magic = true;
 		return it;
 	}
@@ -312,11 +313,17 @@ emit_alts(struct buf *b, const struct branch *alts, bool start, const struct aft
 	}
 }
 
+/* What follows a group that begins the name. The reference wants a lone star there to match something. */
 static void
-emit_tail(struct buf *b, const struct after *after)
+emit_tail(struct buf *b, bool start, const struct after *after)
 {
-	for (; after && !b->fail; after = after->up)
-		emit(b, after->rest, false, after->up);
+	for (; after && !b->fail; after = after->up) {
+		const struct item *it = after->rest;
+		if (start && it && it->kind == ITEM_STAR && !it->next)
+			buf_put_z(b, ANY "+?");
+		else
+			emit(b, it, false, after->up);
+	}
 }
 
 static void
@@ -329,7 +336,7 @@ emit_not(struct buf *b, const struct item *it, bool start, const struct after *a
 	buf_put_z(b, "(?:(?!(?:");
 	emit_alts(b, it->alts, start, NULL);
 	buf_put_c(b, ')');
-	emit_tail(b, after);
+	emit_tail(b, start, after);
 	buf_printf(b, "$)%s" ANY "*?)", start ? NO_DOT : "");
 }
 
@@ -371,26 +378,27 @@ emit_text(struct buf *b, struct str text)
 static void
 emit(struct buf *b, const struct item *it, bool start, const struct after *after)
 {
-	for (; it && !b->fail; it = it->next) {
+	/* Behind a negation, which may match nothing, another group still stands at the start. */
+	for (bool first = true; it && !b->fail; it = it->next, first = false) {
 		struct after here = {it->next, after};
+		const char *no_dot = start && first ? NO_DOT : "";
 		switch (it->kind) {
 		case ITEM_TEXT:
 			emit_text(b, it->text);
 			break;
 		case ITEM_ANY:
-			buf_printf(b, "%s" ANY, start ? NO_DOT : "");
+			buf_printf(b, "%s" ANY, no_dot);
 			break;
 		case ITEM_STAR:
-			buf_printf(b, "%s" ANY "*?", start ? NO_DOT : "");
+			buf_printf(b, "%s" ANY "*?", no_dot);
 			break;
 		case ITEM_CLASS:
-			buf_printf(b, "%s%.*s", start ? NO_DOT : "", STRF(it->text));
+			buf_printf(b, "%s%.*s", no_dot, STRF(it->text));
 			break;
 		case ITEM_GROUP:
 			emit_group(b, it, start, &here);
 			break;
 		}
-		/* A negation may match nothing: what follows may still stand at the start. */
 		start = start && it->kind == ITEM_GROUP && it->group == '!';
 	}
 }

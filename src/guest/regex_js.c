@@ -29,6 +29,7 @@ struct reader {
 	struct str names[NAMES_MAX]; /* of groups, by number - 1; empty without a name */
 	bool named;                  /* some group has a name */
 	const char *wrong;
+	const char *late; /* wrong too, but told only when nothing else is */
 };
 
 /* ---- reading ---- */
@@ -59,6 +60,13 @@ fail(struct reader *r, const char *wrong)
 {
 	if (!r->wrong)
 		r->wrong = wrong;
+}
+
+static void
+fail_late(struct reader *r, const char *wrong)
+{
+	if (!r->late)
+		r->late = wrong;
 }
 
 static bool
@@ -211,6 +219,10 @@ class_member(struct reader *r, bool *single, uint32_t *c)
 		fail(r, "\\ at end of pattern");
 		return;
 	}
+	if (r->named && peek(r, 0) == 'k') {
+		fail(r, "Invalid escape");
+		return;
+	}
 	if (class_escape(r, true)) {
 		*single = false;
 		return;
@@ -321,7 +333,7 @@ back_reference(struct reader *r)
 		if (name.n == 0)
 			fail(r, "Invalid capture group name");
 		else if ((number = group_named(r, name)) == 0)
-			fail(r, "Invalid named capture referenced");
+			fail_late(r, "Invalid named capture referenced");
 		r->at += name.n + 1;
 		buf_printf(r->out, "\\g{%u}", number);
 		return true;
@@ -549,7 +561,7 @@ count_groups(struct reader *r)
 				name = group_name(str_sub(rest, 2, rest.n));
 			r->named = r->named || named;
 			if (name.n && group_named(r, name))
-				fail(r, "Duplicate capture group name");
+				fail_late(r, "Duplicate capture group name");
 			if (r->groups < NAMES_MAX)
 				r->names[r->groups] = name;
 			r->groups++;
@@ -563,13 +575,11 @@ regex_translate(struct str pattern, struct buf *out)
 	struct reader r = {.s = pattern, .out = out};
 
 	count_groups(&r);
-	const char *twice = r.wrong; /* is told only when nothing before it is wrong */
-	r.wrong = NULL;
 	alternatives(&r);
 	if (!r.wrong && r.at < pattern.n)
 		fail(&r, "Unmatched ')'");
 	if (!r.wrong)
-		r.wrong = twice;
+		r.wrong = r.late;
 	if (!r.wrong && out->fail)
 		r.wrong = "Regular expression too large";
 	return r.wrong;
