@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "control/session_files.h"
 #include "model/agent.h"
+#include "model/environment.h"
 #include "model/metadata.h"
 
 struct session_create {
@@ -239,6 +240,11 @@ take_environment(struct call *k, const struct store_doc *d, struct err *e)
 	if (str_eqz(json_get_str(config, "type"), "self_hosted"))
 		return err_set(e, ERR_INVALID,
 			"environment_id: self-hosted environments cannot run sessions on this server yet");
+	AUTO(json) struct json_t *agent = NULL;
+	r = json_parse(sc->n.agent, &agent, e);
+	r = r == 0 ? environment_check_agent(config, agent, e) : r;
+	if (r < 0)
+		return r;
 	AUTO(buf) struct buf b;
 	buf_init(&b, MIB);
 	json_dump(&b, config);
