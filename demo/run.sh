@@ -7,12 +7,10 @@
 # to repeat; leaves no process behind. DEMO_PORT chooses another port than 8400.
 set -eu
 cd "$(dirname "$0")/.."
-root=$PWD
-work=$root/.work/demo
-image=$root/.work/image
+work=.work/demo
 data=$work/data
 port=${DEMO_PORT:-8400}
-pinfold=$root/build/pinfold
+pinfold=build/pinfold
 server=
 child=
 
@@ -75,53 +73,17 @@ fi
 step tools/image.sh
 
 rm -rf "$work"
-mkdir -p "$work/apt/lists/partial" "$work/apt/cache/archives/partial" "$work/apt/parts" "$work/source" "$work/outputs"
-
-# ---- the source package, through apt but beside the host's configuration ----
-
-own_apt() {
-	apt-get -qq -o Dir::State::lists="$work/apt/lists" -o Dir::Cache="$work/apt/cache" -o APT::Sandbox::User=root \
-		-o Acquire::Retries=3 "$@"
-}
-
-# The host's mirror of Debian as lines of deb-src.
-debian_sources() {
-	key=/usr/share/keyrings/debian-archive-keyring.gpg
-	[ -r "$key" ] && option="[signed-by=$key] " || option=
-	"$@" indextargets --format '$(ORIGIN)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)' 'Created-By: Packages' |
-		sed -n "s#^Debian|\([^|]*\)|\([^|]*\)|\(main\)\$#deb-src $option\1 \2 \3#p" | sort -u
-}
-
-fetch_source() {
-	sources=$work/apt/parts/sources.list
-	debian_sources apt-get >"$sources"
-	if ! [ -s "$sources" ]; then
-		own_apt update || true
-		debian_sources own_apt >"$sources"
-	fi
-	[ -s "$sources" ] || die "apt knows no mirror of Debian; look into /etc/apt/sources.list.d"
-	own_apt -o Dir::Etc::sourcelist="$sources" -o Dir::Etc::sourceparts=/dev/null update ||
-		die "apt could not read the list of Debian's sources: is there a network?"
-	(cd "$work/source" && own_apt -o Dir::Etc::sourcelist="$sources" -o Dir::Etc::sourceparts=/dev/null \
-		source --download-only lz4 >../apt.log 2>&1) ||
-		die "apt could not fetch the source package of lz4; see $work/apt.log"
-}
+mkdir -p "$work/outputs"
 
 say "fetching the source package of lz4"
-step fetch_source
-cd "$work/source"
-for part in dsc orig.tar debian.tar; do
-	set -- lz4_*."$part"*
-	[ -f "$1" ] || die "the source package of lz4 has no $part"
-	say "          $1"
-	ln "$1" "lz4.$part"
-done
+step demo/fetch-source.sh lz4 "$work/source"
+ls "$work/source" | sed 's/^/          /'
 
 # ---- the server ----
 
 cat >"$work/pinfold.yaml" <<END
 sandbox:
-  image: '$(printf '%s' "$image" | sed "s/'/''/g")'
+  image: '$(printf '%s' "$PWD/.work/image" | sed "s/'/''/g")'
 END
 
 # Its own session, so that an interrupt reaches it through finish only; it dies with this script.
@@ -137,17 +99,29 @@ until [ -s "$data/listen" ] && [ -s "$data/admin.key" ]; do
 	fi
 	sleep 0.1
 done
+# Which way of running gVisor works on this host is found out by trying, once for a data directory.
+state=
+until [ "$state" = ready ]; do
+	state=$(curl -s -H "x-api-key: $(cat "$data/admin.key")" "http://127.0.0.1:$port/v1/pinfold/status" |
+		sed -n 's/.*"state":"\([a-z]*\)".*/\1/p')
+	tries=$((tries + 1))
+	if [ "$state" = unusable ] || [ "$tries" -gt 600 ]; then
+		die "sandboxes do not start on this host; $pinfold doctor says why"
+	fi
+	[ "$state" = ready ] || sleep 0.1
+done
 sed 's/^/          /' "$work/server.txt"
 
 # ---- the job ----
 
 say "
-pinfold run --prompt-file demo/lz4.puppet
-"
-step "$pinfold" run --data "$data" --prompt-file "$root/demo/lz4.puppet" --title "lz4 in a sandbox" \
-	--outputs "$work/outputs" --file \
-	"lz4.dsc:/mnt/session/uploads/lz4.dsc,lz4.orig.tar:/mnt/session/uploads/lz4.orig.tar,lz4.debian.tar:/mnt/session/uploads/lz4.debian.tar" ||
-	die "the job did not end well; what the server said is in $work/server.log"
+$pinfold run --data $data --prompt-file demo/lz4.puppet --outputs $work/outputs --file $work/source/..."
+files=
+for part in dsc orig.tar debian.tar; do
+	files=$files${files:+,}$work/source/lz4.$part:/mnt/session/uploads/lz4.$part
+done
+step "$pinfold" run --data "$data" --prompt-file demo/lz4.puppet --title "lz4 in a sandbox" --outputs "$work/outputs" \
+	--file "$files" || die "the job did not end well; what the server said is in $work/server.log"
 [ -s "$work/outputs/report.md" ] || die "the job wrote no report"
 
 say "
