@@ -206,7 +206,7 @@ finish(struct bash *b, struct reply *r)
 static void
 fail(struct bash *b, const char *text)
 {
-	AUTO(reply) struct reply r;
+	AUTO(reply) struct reply r = {0};
 
 	reply_init(&r);
 	reply_fail(&r, "bash: %s", text);
@@ -217,7 +217,7 @@ fail(struct bash *b, const char *text)
 static void
 complete(struct bash *b, size_t at, int status)
 {
-	AUTO(reply) struct reply r;
+	AUTO(reply) struct reply r = {0};
 	size_t digits = status > 99 ? 3 : status > 9 ? 2 : 1;
 
 	reply_init(&r);
@@ -293,7 +293,7 @@ on_preview(struct timer *t)
 static bool
 feed(struct bash *b, struct str command)
 {
-	AUTO(buf) struct buf s;
+	AUTO(buf) struct buf s = {0};
 
 	/* All of it was read: the shell waits at the end. What lies before the end is not needed any more. */
 	if (b->end > (off_t)SCRIPT_MAX && ftruncate(b->script, 0) < 0)
@@ -335,7 +335,7 @@ begin(struct bash *b, struct bash_call *c)
 static void
 start_next(struct bash *b)
 {
-	AUTO(reply) struct reply r;
+	AUTO(reply) struct reply r = {0};
 	struct bash_call *c = b->head;
 
 	if (!c || b->busy)
@@ -412,7 +412,7 @@ void
 bash_cancel(struct bash *b, struct bash_call *c)
 {
 	static const char aborted[] = "This operation was aborted";
-	AUTO(reply) struct reply r;
+	AUTO(reply) struct reply r = {0};
 
 	if (c == b->head && b->busy) {
 		kill_shell(b);

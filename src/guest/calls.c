@@ -148,7 +148,7 @@ settle(struct call *c, struct reply *r)
 static void
 settle_error(struct call *c, const char *text)
 {
-	AUTO(reply) struct reply r;
+	AUTO(reply) struct reply r = {0};
 
 	reply_init(&r);
 	reply_fail(&r, "%s", text);
@@ -227,7 +227,7 @@ run_bash(struct call *c)
 static void
 on_job_end(void *owner, const struct job_end *end)
 {
-	AUTO(reply) struct reply r;
+	AUTO(reply) struct reply r = {0};
 	struct call *c = owner;
 	struct calls *cs = c->cs;
 
@@ -353,7 +353,7 @@ tool_of(struct str name)
 static void
 run(struct call *c)
 {
-	AUTO(reply) struct reply r;
+	AUTO(reply) struct reply r = {0};
 	const struct files *f = &c->cs->o.files;
 
 	reply_init(&r);

@@ -119,7 +119,7 @@ bool
 read_tool(const struct files *f, const struct json_t *in, struct reply *r)
 {
 	AUTO(place) struct place p;
-	AUTO(buf) struct buf raw;
+	AUTO(buf) struct buf raw = {0};
 	struct range range;
 	struct str path;
 
@@ -239,7 +239,7 @@ read_range(const struct files *f, const struct json_t *in, struct reply *r)
 void
 files_read_range(const struct files *f, const struct json_t *in, struct job_out *out)
 {
-	AUTO(reply) struct reply r;
+	AUTO(reply) struct reply r = {0};
 
 	reply_init(&r);
 	read_range(f, in, &r);
@@ -426,7 +426,7 @@ static void
 edit_apply(
 	const struct files *f, const struct edit *e, const struct place *p, struct str raw, struct reply *r)
 {
-	AUTO(buf) struct buf updated;
+	AUTO(buf) struct buf updated = {0};
 	size_t count = count_of(raw, e->old);
 
 	buf_init(&updated, EDITED_MAX);
@@ -452,7 +452,7 @@ void
 edit_tool(const struct files *f, const struct json_t *in, struct reply *r)
 {
 	AUTO(place) struct place p;
-	AUTO(buf) struct buf raw;
+	AUTO(buf) struct buf raw = {0};
 	struct edit e;
 
 	place_init(&p);

@@ -37,8 +37,8 @@ glob_part_test(const struct glob_part *p, struct str name)
 static void
 compile_part(struct glob *g, struct str text, struct glob_part *out)
 {
-	AUTO(buf) struct buf regex;
-	AUTO(buf) struct buf literal;
+	AUTO(buf) struct buf regex = {0};
+	AUTO(buf) struct buf literal = {0};
 	PCRE2_SIZE at;
 	int error;
 

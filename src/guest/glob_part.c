@@ -177,7 +177,7 @@ parse_class(struct parser *p)
 {
 	struct class c = {0};
 	struct item *it = NULL;
-	AUTO(buf) struct buf regex;
+	AUTO(buf) struct buf regex = {0};
 	bool negate;
 
 	buf_init(&regex, 16384);

@@ -290,7 +290,7 @@ grep_work(void *arg, struct job_out *out)
 	buf_init(&g.valid, 4 * LINE_BYTES);
 	g.re = regex_new(s->pattern, &why);
 	if (!g.re) {
-		AUTO(reply) struct reply r;
+		AUTO(reply) struct reply r = {0};
 		reply_init(&r);
 		reply_fail(&r, "grep: invalid regex: Invalid regular expression: /%.*s/: %s",
 			STRF(s->pattern), why);

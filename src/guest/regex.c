@@ -45,7 +45,7 @@ struct regex *
 regex_new(struct str pattern, const char **why)
 {
 	AUTO(regex) struct regex *r = calloc(1, sizeof(*r));
-	AUTO(buf) struct buf text;
+	AUTO(buf) struct buf text = {0};
 
 	buf_init(&text, TRANSLATED_MAX);
 	*why = pattern.n > REGEX_PATTERN_MAX ? "Regular expression too large"

@@ -246,7 +246,7 @@ load(int dir, const char *name, struct buf *b)
 bool
 spill_get(struct spill *s, struct str id, struct result *out)
 {
-	AUTO(buf) struct buf file;
+	AUTO(buf) struct buf file = {0};
 	struct spilled **at = spill_find(s, id);
 
 	buf_init(&file, LIM_FRAME_GUEST + 128 * KIB);

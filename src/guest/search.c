@@ -252,7 +252,7 @@ grep_end(const struct job_end *end, struct reply *r)
 void
 grep_program_end(const struct job_end *end, struct reply *r)
 {
-	AUTO(buf) struct buf valid;
+	AUTO(buf) struct buf valid = {0};
 	bool split;
 
 	buf_init(&valid, REPLY_MAX);

@@ -25,10 +25,20 @@
 #error "unknown architecture"
 #endif
 
-#define CAP(name)     (UINT64_C(1) << CAP_##name)
-#define CAP_LAST      63
+#define CAP(name) (UINT64_C(1) << CAP_##name)
+#define CAP_LAST  63
+/* AddressSanitizer maps terabytes. */
+#if defined(__SANITIZE_ADDRESS__)
+#define HELPER_MEMORY 0
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define HELPER_MEMORY 0
+#endif
+#endif
+#ifndef HELPER_MEMORY
 #define HELPER_MEMORY (1024ull << 20)
-#define HELPER_CPU_S  120
+#endif
+#define HELPER_CPU_S 120
 
 /* What root keeps inside: enough for package managers, su and servers on low ports. */
 #define TOOL_CAPS                                                                                        \

@@ -84,16 +84,16 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	AUTO(place) struct place p;
-	AUTO(reply) struct reply r;
+	AUTO(reply) struct reply r = {0};
 	struct str given = str_n(data, size);
 
+	place_init(&p);
 	if (!base[0])
 		make_tree();
 	/* JSON gives valid UTF-8 without NUL. */
 	if (size > 2 * LIM_PATH || !str_is_utf8(given) || str_find(given, 0) < given.n)
 		return 0;
 	struct roots roots = {.workdir = work, .allowed = {allowed}};
-	place_init(&p);
 	reply_init(&r);
 	if (place_find(&roots, given, &p, &r) == 0)
 		check_place(&p);
