@@ -315,7 +315,7 @@ check_server(struct doctor *d)
 		o.data = d->serve.config->data;
 	int rc = api_open(&o, &a, &e);
 
-	rc = rc == 0 ? api_call(a, "GET", "/v1/pinfold/status", STR_NULL, &v, &e) : rc;
+	rc = rc == 0 ? api_call(a, "GET /v1/pinfold/status", STR_NULL, &v, &e) : rc;
 	if (rc == -ERR_NOT_FOUND || rc == -ERR_UNAVAILABLE) {
 		finding(d, OK, "server", "none answers here (pinfold serve starts one)");
 	} else if (rc < 0)
