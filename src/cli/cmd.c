@@ -32,14 +32,20 @@ find_opt(const struct cmd *c, const char *word, const char **value)
 	return NULL;
 }
 
-/* Sets the option at argv[*i]; moves *i on when the value is the next word. */
+struct words {
+	int argc;
+	char **argv;
+	int i; /* the present one */
+};
+
+/* Sets the option at the present word; moves on when the value is the next one. */
 static int
-take_opt(const struct cmd *c, int argc, char **argv, int *i, void *into, struct err *e)
+take_opt(const struct cmd *c, struct words *w, void *into, struct err *e)
 {
 	const char *value = NULL;
-	const struct cmd_opt *o = find_opt(c, argv[*i], &value);
+	const struct cmd_opt *o = find_opt(c, w->argv[w->i], &value);
 	if (!o)
-		return err_set(e, ERR_INVALID, "unknown option %.100s", argv[*i]);
+		return err_set(e, ERR_INVALID, "unknown option %.100s", w->argv[w->i]);
 	char *at = (char *)into + o->offset;
 	if (!o->arg) {
 		if (value)
@@ -49,10 +55,10 @@ take_opt(const struct cmd *c, int argc, char **argv, int *i, void *into, struct 
 		return 0;
 	}
 	if (!value) {
-		if (*i + 1 >= argc)
+		if (w->i + 1 >= w->argc)
 			return err_set(
 				e, ERR_INVALID, "--%s needs a value: --%s %s", o->name, o->name, o->arg);
-		value = argv[++*i];
+		value = w->argv[++w->i];
 	}
 	memcpy(at, &value, sizeof(value));
 	return 0;
@@ -61,20 +67,22 @@ take_opt(const struct cmd *c, int argc, char **argv, int *i, void *into, struct 
 int
 cmd_parse(const struct cmd *c, int *argc, char **argv, void *into, struct err *e)
 {
+	struct words w = {*argc, argv, 1};
 	int n = 1;
 	bool literal = false;
-	for (int i = 1; i < *argc; i++) {
-		if (literal || argv[i][0] != '-' || argv[i][1] == 0) {
-			argv[n++] = argv[i];
-		} else if (strcmp(argv[i], "--") == 0) {
+	for (; w.i < w.argc; w.i++) {
+		const char *word = argv[w.i];
+		if (literal || word[0] != '-' || word[1] == 0) {
+			argv[n++] = argv[w.i];
+		} else if (strcmp(word, "--") == 0) {
 			literal = true;
-		} else if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+		} else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0) {
 			cmd_usage(c, 1);
 			return CMD_DONE;
-		} else if (argv[i][1] != '-') {
-			return err_set(e, ERR_INVALID, "unknown option %.100s", argv[i]);
+		} else if (word[1] != '-') {
+			return err_set(e, ERR_INVALID, "unknown option %.100s", word);
 		} else {
-			int rc = take_opt(c, *argc, argv, &i, into, e);
+			int rc = take_opt(c, &w, into, e);
 			if (rc < 0)
 				return rc;
 		}

@@ -237,7 +237,7 @@ load_provider(const struct check *k, unsigned i, const struct raw_provider *r)
 static int
 load_providers(const struct check *k, const struct raw_config *r)
 {
-	static char name[] = "anthropic", env[] = "ANTHROPIC_API_KEY", all[] = "claude-*";
+	char name[] = "anthropic", env[] = "ANTHROPIC_API_KEY", all[] = "claude-*";
 	char *models[] = {all};
 	const struct raw_provider dflt = {.name = name, .key_env = env, .models = models, .models_count = 1};
 	const struct raw_provider *from = r->providers ? r->providers : &dflt;

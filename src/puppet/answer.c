@@ -10,6 +10,8 @@ enum {
 	BYTES_PER_TOKEN = 4,
 };
 
+static struct str say(struct arena *a, const char *fmt, ...) PRINTF_FMT(2, 3);
+
 static struct str
 say(struct arena *a, const char *fmt, ...)
 {
@@ -145,7 +147,8 @@ check(const struct conversation *c, const struct played *p, struct arena *a, str
 
 /* ---- steps ---- */
 
-static void
+/* False when its input is none. */
+static bool
 put_call(const struct conversation *c, const struct played *p, struct arena *a, struct answer *m)
 {
 	struct str input = fill(c, p, p->step->text, true, a);
@@ -154,10 +157,11 @@ put_call(const struct conversation *c, const struct played *p, struct arena *a, 
 	if (json_parse(input, &v, NULL) < 0 || json_kind(v) != JSON_OBJ) {
 		fail_script(m, say(a, PUPPET_FAILED "line %zu: the input of %.*s is no JSON object.",
 				       p->step->line, STRF(clip(p->step->name, 60))));
-		return;
+		return false;
 	}
 	put_block(m, BLOCK_TOOL_USE, p->step->name, input);
 	m->stop_reason = STR("tool_use");
+	return true;
 }
 
 static void
@@ -178,54 +182,64 @@ apply_fault(const struct step *s, uint64_t attempt, struct answer *m)
 	}
 }
 
-/* False when the script ends here. */
-static bool
-apply(const struct conversation *c, const struct played *p, uint64_t attempt, struct arena *a,
-	struct answer *m)
+/* What the other steps say about the message as a whole. */
+static void
+apply_setting(const struct step *s, struct answer *m)
 {
-	const struct step *s = p->step;
-
 	switch (s->kind) {
+	case STEP_RETRY_AFTER:
+		m->has_retry_after = true;
+		m->retry_after_ms = s->a;
+		return;
+	case STEP_DELAY:
+		m->delay_ms = s->a;
+		return;
+	case STEP_TOKENS:
+		m->input_tokens = (int64_t)s->a;
+		m->output_tokens = (int64_t)s->b;
+		return;
+	case STEP_STOP:
+		m->stop_reason = s->name;
+		return;
 	case STEP_SAY:
-		put_block(m, BLOCK_TEXT, STR_NULL, fill(c, p, s->text, false, a));
-		return true;
 	case STEP_THINK:
-		put_block(m, BLOCK_THINKING, STR_NULL, fill(c, p, s->text, false, a));
-		return true;
 	case STEP_CALL:
-		put_call(c, p, a, m);
-		return true;
 	case STEP_EXPECT:
 	case STEP_EXPECT_NOT:
 	case STEP_EXPECT_ERROR:
-		return check(c, p, a, m);
 	case STEP_ERROR:
 	case STEP_CUT:
 	case STEP_FAIL:
 	case STEP_GARBAGE:
 	case STEP_STALL:
-		apply_fault(s, attempt, m);
-		return true;
-	case STEP_RETRY_AFTER:
-		m->has_retry_after = true;
-		m->retry_after_ms = s->a;
-		return true;
-	case STEP_DELAY:
-		m->delay_ms = s->a;
-		return true;
-	case STEP_TOKENS:
-		m->input_tokens = (int64_t)s->a;
-		m->output_tokens = (int64_t)s->b;
-		return true;
-	case STEP_STOP:
-		m->stop_reason = s->name;
-		return true;
 	case STEP_BREAK:
 	case STEP_REPEAT:
 	case STEP_END:
 		break;
 	}
 	UNREACHABLE();
+}
+
+/* False when the script ends here. */
+static bool
+apply(const struct conversation *c, const struct played *p, struct arena *a, struct answer *m)
+{
+	const struct step *s = p->step;
+
+	if (s->kind == STEP_SAY)
+		put_block(m, BLOCK_TEXT, STR_NULL, fill(c, p, s->text, false, a));
+	else if (s->kind == STEP_THINK)
+		put_block(m, BLOCK_THINKING, STR_NULL, fill(c, p, s->text, false, a));
+	else if (s->kind == STEP_CALL)
+		return put_call(c, p, a, m);
+	else if (s->kind == STEP_EXPECT || s->kind == STEP_EXPECT_NOT || s->kind == STEP_EXPECT_ERROR)
+		return check(c, p, a, m);
+	else if (s->kind == STEP_ERROR || s->kind == STEP_CUT || s->kind == STEP_FAIL ||
+		 s->kind == STEP_GARBAGE || s->kind == STEP_STALL)
+		apply_fault(s, c->attempt, m);
+	else
+		apply_setting(s, m);
+	return true;
 }
 
 /* ---- without a script ---- */
@@ -249,20 +263,20 @@ chat(const struct conversation *c, struct arena *a, struct answer *m)
 }
 
 static void
-count_tokens(struct answer *m, size_t request_bytes)
+count_tokens(const struct conversation *c, struct answer *m)
 {
 	size_t bytes = 0;
 
 	for (size_t i = 0; i < m->n; i++)
 		bytes += m->blocks[i].text.n + m->blocks[i].name.n;
 	if (m->input_tokens < 0)
-		m->input_tokens = (int64_t)(request_bytes / BYTES_PER_TOKEN + 1);
+		m->input_tokens = (int64_t)(c->request_bytes / BYTES_PER_TOKEN + 1);
 	if (m->output_tokens < 0)
 		m->output_tokens = (int64_t)(bytes / BYTES_PER_TOKEN + 1);
 }
 
 static int
-play(const struct conversation *c, uint64_t attempt, struct arena *a, struct answer *m, struct err *e)
+play(const struct conversation *c, struct arena *a, struct answer *m, struct err *e)
 {
 	struct script script;
 	struct response r = {0};
@@ -282,14 +296,13 @@ play(const struct conversation *c, uint64_t attempt, struct arena *a, struct ans
 	if (r.over)
 		chat(c, a, m);
 	for (size_t i = 0; i < r.n; i++)
-		if (!apply(c, &r.steps[i], attempt, a, m))
+		if (!apply(c, &r.steps[i], a, m))
 			break;
 	return 0;
 }
 
 int
-answer_make(const struct conversation *c, uint64_t attempt, size_t request_bytes, struct arena *a,
-	struct answer *out, struct err *e)
+answer_make(const struct conversation *c, struct arena *a, struct answer *out, struct err *e)
 {
 	struct err own;
 	int rc = 0;
@@ -299,11 +312,11 @@ answer_make(const struct conversation *c, uint64_t attempt, size_t request_bytes
 	out->stop_reason = STR("end_turn");
 	out->input_tokens = out->output_tokens = -1;
 	if (c->has_script && !c->failed)
-		rc = play(c, attempt, a, out, e ? e : &own);
+		rc = play(c, a, out, e ? e : &own);
 	else
 		chat(c, a, out);
 	if (rc < 0)
 		return rc;
-	count_tokens(out, request_bytes);
+	count_tokens(c, out);
 	return arena_check(a, e);
 }

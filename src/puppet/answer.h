@@ -40,10 +40,8 @@ struct answer {
 	uint64_t stall_ms; /* after the first event */
 };
 
-/* `attempt` counts from 0. `request_bytes` gives the number of input tokens. Script errors become a text of
- * the model. ERR_TOO_LARGE, ERR_NO_MEMORY. */
-int answer_make(const struct conversation *c, uint64_t attempt, size_t request_bytes, struct arena *a,
-	struct answer *out, struct err *e);
+/* Script errors become a text of the model. ERR_TOO_LARGE, ERR_NO_MEMORY. */
+int answer_make(const struct conversation *c, struct arena *a, struct answer *out, struct err *e);
 
 /* A rendered stream: the events one after the other and where each ends. */
 struct events {
@@ -52,6 +50,7 @@ struct events {
 	size_t n, cap;
 };
 
+/* Empty; and giving back what it holds, also of a zeroed one. */
 void events_init(struct events *ev);
 void events_done(struct events *ev);
 DEFINE_AUTO_DONE(events, struct events, events_done);
@@ -63,6 +62,7 @@ void answer_message(const struct answer *m, struct buf *out);
 
 /* True when event number `i` is a delta of content: those wait for delay_ms. */
 bool events_is_delta(const struct events *ev, size_t i);
+/* The bytes of event number `i` (< ev->n), borrowed. */
 struct str events_get(const struct events *ev, size_t i);
 /* Appends an error event, as the API sends it in the middle of a stream. */
 int events_put_error(struct events *ev, struct str type, struct err *e);

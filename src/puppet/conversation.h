@@ -19,6 +19,10 @@ struct tool_result {
 };
 
 struct conversation {
+	/* from the caller, after conversation_read */
+	uint64_t attempt;     /* of the same request, from 0 */
+	size_t request_bytes; /* give the number of input tokens */
+	/* from the request */
 	struct str model;
 	bool stream;
 	bool has_script;

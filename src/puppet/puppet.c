@@ -167,8 +167,11 @@ on_messages(struct puppet *p, struct server_req *r, struct err *e)
 
 	if (rc == 0)
 		rc = conversation_read(request, a, c, e);
-	if (rc == 0)
-		rc = answer_make(c, attempt_of(r), body.n, a, m, e);
+	if (rc < 0)
+		return rc;
+	c->attempt = attempt_of(r);
+	c->request_bytes = body.n;
+	rc = answer_make(c, a, m, e);
 	if (rc < 0)
 		return rc;
 	if (m->status) {

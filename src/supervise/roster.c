@@ -16,6 +16,7 @@
 #include "supervise/roster.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -297,7 +298,7 @@ send_fd(struct role *r, uint16_t type, const char *name, uint64_t number, int fd
 static int
 send_dup(struct role *r, uint16_t type, const char *name, int fd, struct err *e)
 {
-	int copy = dup(fd);
+	int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
 	if (copy < 0)
 		return err_os(e, "descriptor for %s", r->def->name);

@@ -56,7 +56,9 @@ play(struct str text, uint64_t attempt)
 
 	if (json_parse(text, &request, &e) < 0 || conversation_read(request, a, &c, &e) < 0)
 		return;
-	if (answer_make(&c, attempt, text.n, a, &m, &e) < 0)
+	c.attempt = attempt;
+	c.request_bytes = text.n;
+	if (answer_make(&c, a, &m, &e) < 0)
 		return;
 	ASSERT(m.n <= ANSWER_BLOCKS_MAX && m.stop_reason.n);
 	check_answer(&m);

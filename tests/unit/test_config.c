@@ -169,7 +169,7 @@ test_files(void **state)
 	(void)state;
 	assert_err(config_load("/nonexistent/x.yaml", &c, &e), e, ERR_NOT_FOUND);
 	assert_err(config_load("/tmp", &c, &e), e, ERR_INVALID);
-	AUTO(fd) int fd = mkstemp(path);
+	AUTO(fd) int fd = mkostemp(path, O_CLOEXEC);
 	assert_true(fd >= 0 && dprintf(fd, "# nothing\n") > 0);
 	assert_int_equal(config_load(path, &c, &e), 0);
 	config_free(c);

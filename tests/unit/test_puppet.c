@@ -28,8 +28,10 @@ play_text(struct played_request *p, struct str text, uint64_t attempt)
 	p->rc = json_parse(text, &p->request, &p->e);
 	assert_int_equal(p->rc, 0);
 	p->rc = conversation_read(p->request, p->a, &p->c, &p->e);
+	p->c.attempt = attempt;
+	p->c.request_bytes = text.n;
 	if (p->rc == 0)
-		p->rc = answer_make(&p->c, attempt, text.n, p->a, &p->m, &p->e);
+		p->rc = answer_make(&p->c, p->a, &p->m, &p->e);
 }
 
 static void
