@@ -126,7 +126,7 @@ void jw_arr(struct json_w *w);
 void jw_arr_end(struct json_w *w);
 void jw_key(struct json_w *w, const char *key);
 void jw_key_str(struct json_w *w, struct str key);
-void jw_str(struct json_w *w, struct str s); /* p == NULL writes null; invalid UTF-8 becomes U+FFFD */
+void jw_str(struct json_w *w, struct str s); /* p == NULL writes null; invalid UTF-8 and NUL become U+FFFD */
 void jw_z(struct json_w *w, const char *z);  /* NULL writes null */
 void jw_int(struct json_w *w, int64_t v);
 void jw_real(struct json_w *w, double v);

@@ -82,7 +82,8 @@ json_escape(struct buf *b, struct str s)
 		if (s.n == 0)
 			break;
 		unsigned char c = (unsigned char)s.p[0];
-		if (c >= 0x80)
+		/* What json_parse refuses must never be written: it could not be read back. */
+		if (c >= 0x80 || c == 0)
 			buf_put(b, "\xef\xbf\xbd", 3);
 		else
 			put_escaped(b, c);

@@ -62,7 +62,8 @@ test_escapes(void **state)
 	assert_escaped(STR_NULL, "\"\"");
 	assert_escaped(STR("\"\\/"), "\"\\\"\\\\/\"");
 	assert_escaped(STR("\b\t\n\f\r\x01\x1f\x7f"), "\"\\b\\t\\n\\f\\r\\u0001\\u001f\x7f\"");
-	assert_escaped(str_n("\0", 1), "\"\\u0000\"");
+	assert_escaped(str_n("a\0b", 3), "\"a\xef\xbf\xbd"
+					 "b\"");
 	assert_escaped(STR("\xe2\x80\xa8\xe2\x80\xa9\xf0\x9f\x8e\x89"),
 		"\"\xe2\x80\xa8\xe2\x80\xa9\xf0\x9f\x8e\x89\"");
 	assert_escaped(STR("a\xff"
@@ -91,6 +92,21 @@ test_escape_every_byte_everywhere(void **state)
 			assert_int_equal(json_parse(buf_str(&b), &v, NULL), 0);
 			assert_true(str_eq(json_str(v, STR_NULL), str_n(text, sizeof(text))));
 		}
+	}
+}
+
+/* What the parser refuses is never written, whatever the text holds. */
+static void
+test_whatever_is_written_can_be_read(void **state)
+{
+	(void)state;
+	for (unsigned c = 0; c < 0x100 * 0x100; c++) {
+		AUTO(buf) struct buf b;
+		AUTO(json) struct json_t *v = NULL;
+		char text[] = {'x', (char)(c >> 8), (char)(c & 0xff), 'y'};
+		buf_init(&b, 1000);
+		json_escape(&b, str_n(text, sizeof(text)));
+		assert_int_equal(json_parse(buf_str(&b), &v, NULL), 0);
 	}
 }
 
@@ -163,6 +179,7 @@ main(void)
 		cmocka_unit_test(test_writer),
 		cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_escape_every_byte_everywhere),
+		cmocka_unit_test(test_whatever_is_written_can_be_read),
 		cmocka_unit_test(test_reals),
 		cmocka_unit_test(test_dump_reads_back),
 		cmocka_unit_test(test_full_buffer),
