@@ -12,6 +12,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "base/limits.h"
 #include "hands/beneath.h"
 #include "hands/program.h"
 
@@ -63,6 +64,29 @@ make_skeleton(const char *dir, struct err *e)
 
 /* ---- the disk file ---- */
 
+/* From `at` to `end`, in the kernel where it can: not between file systems of different kinds. */
+static int
+copy_part(int from, int to, off_t at, off_t end, struct err *e)
+{
+	char piece[64 * KIB];
+	off_t out = at;
+
+	while (at < end) {
+		size_t left = (size_t)(end - at);
+		ssize_t n = copy_file_range(from, &at, to, &out, left, 0);
+
+		if (n > 0)
+			continue;
+		errno = EIO; /* for an end that comes too early */
+		n = pread(from, piece, left < sizeof(piece) ? left : sizeof(piece), at);
+		if (n <= 0 || pwrite(to, piece, (size_t)n, at) != n)
+			return err_os(e, "copy the workspace template");
+		at += n;
+		out = at;
+	}
+	return 0;
+}
+
 /* Copies only the parts that hold data; shares blocks where the file system can. */
 static int
 copy_sparse(int from, int to, off_t size, struct err *e)
@@ -75,14 +99,10 @@ copy_sparse(int from, int to, off_t size, struct err *e)
 		return err_os(e, "size of the workspace");
 	while ((data = lseek(from, hole, SEEK_DATA)) >= 0) {
 		hole = lseek(from, data, SEEK_HOLE);
-		off_t out = data;
+		int r = copy_part(from, to, data, hole, e);
 
-		while (hole > data) {
-			ssize_t n = copy_file_range(from, &data, to, &out, (size_t)(hole - data), 0);
-
-			if (n <= 0)
-				return err_os(e, "copy the workspace template");
-		}
+		if (r < 0)
+			return r;
 	}
 	return errno == ENXIO ? 0 : err_os(e, "copy the workspace template");
 }
