@@ -40,6 +40,13 @@ struct scan {
 	bool after_cr;   /* a line feed now belongs to the carriage return before */
 };
 
+static void
+flush_hits(struct grep *g)
+{
+	job_flush(g->out);
+	g->flushed_us = clock_mono_us();
+}
+
 /* Adds a hit to the output. False: the output is full. */
 static bool
 put_hit(struct grep *g, const char *path, uint64_t line, struct str text)
@@ -63,11 +70,8 @@ put_hit(struct grep *g, const char *path, uint64_t line, struct str text)
 		job_put(g->out, text);
 	}
 	buf_done(&valid);
-	uint64_t now = clock_mono_us();
-	if (now - g->flushed_us > FLUSH_US) { /* what was found must survive the deadline */
-		job_flush(g->out);
-		g->flushed_us = now;
-	}
+	if (clock_mono_us() - g->flushed_us > FLUSH_US)
+		flush_hits(g);
 	return !g->full;
 }
 
@@ -161,6 +165,8 @@ grep_fd(struct grep *g, int fd, const char *path)
 			break; /* binary: no further than this */
 	}
 	buf_done(&s.part);
+	if (g->out->b.n) /* what was found must survive the deadline */
+		flush_hits(g);
 	return go;
 }
 

@@ -222,7 +222,7 @@ bad_end(const char *tool, const struct job_end *end, struct reply *r)
 static void
 fail_late(const char *tool, const struct job_end *end, struct reply *r)
 {
-	reply_fail(r, "%s: timed out after %llus", tool, (unsigned long long)end->limit_ms / 1000);
+	reply_fail(r, "%s: timed out after %gs", tool, (double)end->limit_ms / 1000);
 }
 
 void

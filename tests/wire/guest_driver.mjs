@@ -3,6 +3,10 @@
 // socket that the guest dials and speaks the frames of base/frame.h.
 import net from 'node:net';
 import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+export const GUEST = process.env.PINFOLD_GUEST ??
+  fileURLToPath(new URL('../../build/src/guest/pinfold-guest', import.meta.url));
 
 export const GC = {
   HELLO: 1, WELCOME: 2, EXECUTE: 3, OUTPUT: 4, RESULT: 5, CANCEL: 6, COLLECT: 7, ACK: 8, PING: 9, PONG: 10, TROUBLE: 11,

@@ -11,10 +11,10 @@ import fsp from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import { spawn } from 'node:child_process';
-import { Driver } from './guest_driver.mjs';
+import { Driver, GUEST } from './guest_driver.mjs';
 import { betaAgentToolset20260401 } from '@anthropic-ai/sdk/tools/agent-toolset/node';
 
-const GUEST = process.env.PINFOLD_GUEST ?? path.resolve('build/src/guest/pinfold-guest');
+
 const LIMIT = 262144;
 const hasGlob = typeof fsp.glob === 'function';
 
