@@ -13,6 +13,7 @@
 #include "cli/api.h"
 #include "cli/cmd.h"
 #include "cli/document.h"
+#include "cli/show.h"
 
 struct object_opts {
 	struct api_opts api;
@@ -47,10 +48,10 @@ print_row(const struct json_t *v)
 		name = json_get_str(v, names[i]);
 	struct str extra = json_get_str(v, "status");
 	struct str archived = json_get_str(v, "archived_at");
-	printf("%-34.*s  %-12.*s  %-20.20s  %.*s\n", STRF(json_get_str(v, "id")),
+	printf("%-34.*s  %-12.*s  %-19.19s  ", STRF(json_get_str(v, "id")),
 		STRF(archived.p != NULL ? STR("archived") : extra),
-		json_get_str(v, "created_at").p != NULL ? json_get_str(v, "created_at").p : "",
-		STRF(str_sub(name, 0, 80)));
+		json_get_str(v, "created_at").p != NULL ? json_get_str(v, "created_at").p : "");
+	show_text(name.p != NULL ? str_sub(name, 0, 80) : STR(""), "", 1);
 }
 
 static int

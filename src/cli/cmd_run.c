@@ -3,6 +3,7 @@
  * `pinfold run`: one shot. Files up, agent, environment, session, stream, message; prints until the session
  * is idle, then a summary.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
@@ -200,8 +201,8 @@ on_event(void *arg, const struct json_t *event, struct err *e)
 		r->first_event_us = clock_mono_us();
 	show_event(&r->show, event);
 	if (str_eqz(r->show.stop, "requires_action"))
-		printf("          waiting for a confirmation: pinfold sessions send %s --allow ID\n",
-			r->session.z);
+		printf("          waiting for a confirmation: %s sessions send %s --allow ID\n",
+			program_invocation_name, r->session.z);
 	return show_finished(&r->show) ? 1 : 0;
 }
 
@@ -240,10 +241,11 @@ fetch_output(struct run *r, int dir, const struct json_t *f, struct err *e)
 	struct id id = id_from(json_get_str(f, "id"));
 	snprintf(path, sizeof(path), "/v1/files/%s/content", id.z);
 	int rc = api_download(r->api, path, fd, e);
-	if (rc == 0 && !r->show.json)
-		printf("output    %s/%s (%lld bytes)\n", r->o.outputs, name,
-			(long long)json_get_int(f, "size_bytes", 0));
-	return rc;
+	if (rc < 0 || r->show.json)
+		return rc;
+	printf("output    %lld bytes, %s/", (long long)json_get_int(f, "size_bytes", 0), r->o.outputs);
+	show_text(str_z(name), "", 1);
+	return 0;
 }
 
 static int
@@ -283,13 +285,13 @@ print_sandbox(struct run *r)
 			STRF(json_get_str(first, "what")));
 }
 
-/* Commands that work as they stand, with the server's data directory when it was named. */
+/* Commands that work as they stand: this program as it was called, the data directory as it was named. */
 static void
 print_further(struct run *r)
 {
 	const char *data = r->o.api.data;
-	printf("\nlook further\n  pinfold sessions events%s%s %s\n", data != NULL ? " --data " : "",
-		data != NULL ? data : "", r->session.z);
+	printf("\nlook further\n  %s sessions events%s%s %s\n", program_invocation_name,
+		data != NULL ? " --data " : "", data != NULL ? data : "", r->session.z);
 	printf("  curl -N -H \"Authorization: Bearer ");
 	if (data != NULL)
 		printf("$(cat %s/admin.key)", data);

@@ -89,8 +89,9 @@ show_input(const struct json_t *input)
 	for (size_t i = 0; telling[i] != NULL; i++) {
 		struct str v = json_get_str(input, telling[i]);
 		if (v.p != NULL) {
-			put_safe(str_sub(str_next(&v, '\n'), 0, LINE_MAX_CHARS));
-			puts(v.p != NULL ? " …" : "");
+			struct str line = str_next(&v, '\n');
+			put_safe(str_sub(line, 0, LINE_MAX_CHARS));
+			puts(v.p != NULL || line.n > LINE_MAX_CHARS ? " …" : "");
 			return;
 		}
 	}
@@ -113,42 +114,49 @@ event_time(const struct json_t *event)
 static void
 show_tool_use(struct show *s, const struct json_t *event)
 {
+	struct str name = json_get_str(event, "name");
 	s->tool_calls++;
-	if (s->n_tools < SHOW_TOOLS)
-		s->tools[s->n_tools++] = (struct show_tool){
-			.id = id_from(json_get_str(event, "id")), .at_us = event_time(event)};
+	if (s->n_tools < SHOW_TOOLS) {
+		struct show_tool *t = &s->tools[s->n_tools++];
+		*t = (struct show_tool){.id = id_from(json_get_str(event, "id")), .at_us = event_time(event)};
+		(void)str_copy_z(str_sub(name, 0, sizeof(t->name) - 1), t->name, sizeof(t->name));
+	}
 	if (s->quiet)
 		return;
-	struct str name = json_get_str(event, "name");
-	printf("%s%-9.*s%s ", BLUE, STRF(str_sub(name, 0, 20)), RESET);
+	printf("%s", BLUE);
+	put_safe(str_sub(name, 0, 40));
+	printf("%*s%s", name.n < 10 ? (int)(10 - name.n) : 1, "", RESET);
 	show_input(json_get(event, "input"));
 }
 
-static uint64_t
-tool_time(struct show *s, struct str id, uint64_t now_us)
+/* The call that this result answers is no longer waiting. */
+static struct show_tool
+take_tool(struct show *s, struct str id)
 {
 	for (size_t i = 0; i < s->n_tools; i++) {
 		if (!str_eq(id_str(&s->tools[i].id), id))
 			continue;
-		uint64_t at = s->tools[i].at_us;
+		struct show_tool found = s->tools[i];
 		s->tools[i] = s->tools[--s->n_tools];
-		return now_us > at ? now_us - at : 0;
+		return found;
 	}
-	return 0;
+	return (struct show_tool){.at_us = UINT64_MAX};
 }
 
 static void
 show_tool_result(struct show *s, const struct json_t *event)
 {
 	bool failed = json_bool(json_get(event, "is_error"), false);
-	uint64_t us = tool_time(s, json_get_str(event, "tool_use_id"), event_time(event));
+	struct show_tool t = take_tool(s, json_get_str(event, "tool_use_id"));
+	uint64_t now_us = event_time(event);
 	s->tool_errors += failed;
 	if (s->quiet)
 		return;
 	printf("%s", DIM);
 	show_text(first_text(event), "          │ ", s->lines);
-	printf("          └ %s%s%s %s%.2f s%s\n", failed ? RED : GREEN, failed ? "error" : "ok", RESET, DIM,
-		(double)us / 1e6, RESET);
+	printf("          └ %s%s%s %s", failed ? RED : GREEN, failed ? "error" : "ok", RESET, DIM);
+	put_safe(str_z(t.name));
+	printf(" %.2f s%s\n", now_us > t.at_us ? (double)(now_us - t.at_us) / 1e6 : 0, RESET);
 }
 
 static void
@@ -189,7 +197,7 @@ show_message(struct show *s, const struct json_t *event)
 	s->messages++;
 	if (s->quiet)
 		return;
-	printf("%s" LABEL "%s\n", BOLD, "agent", RESET);
+	printf("%sagent%s\n", BOLD, RESET);
 	show_text(first_text(event), "  ", 200);
 }
 
@@ -217,7 +225,7 @@ show_other(struct show *s, const struct json_t *event, struct str type)
 	if (str_eqz(type, "user.message") && at.p == NULL)
 		return;
 	if (str_eqz(type, "user.message")) {
-		printf("%s" LABEL "%s\n", BOLD, "you", RESET);
+		printf("%syou%s\n", BOLD, RESET);
 		show_text(first_text(event), "  ", 6);
 		return;
 	}

@@ -18,6 +18,7 @@ struct show {
 	/* the tool calls that wait for their result */
 	struct show_tool {
 		struct id id;
+		char name[24];
 		uint64_t at_us;
 	} tools[SHOW_TOOLS];
 	size_t n_tools;
