@@ -354,25 +354,39 @@ cgroup_kill(const struct cgroup_host *h, const char *name)
 	return n;
 }
 
-uint64_t
-cgroup_oom_kills(const struct cgroup_host *h, const char *name)
+/* The number behind `key` in a file of "key number" lines; 0 when there is none. */
+static uint64_t
+read_count(const struct cgroup_host *h, int c, const char *name, const char *file, const char *key)
 {
 	char path[HANDS_PATH], text[1024];
 	uint64_t n = 0;
 
-	if (!h->dir[CGROUP_MEMORY][0])
+	if (!h->dir[c][0])
 		return 0;
-	hands_path(path, "%s/%s", h->dir[CGROUP_MEMORY], name);
-	struct str t = read_value(
-		path, h->v2[CGROUP_MEMORY] ? "memory.events" : "memory.oom_control", text, sizeof(text));
+	hands_path(path, "%s/%s", h->dir[c], name);
+	struct str t = read_value(path, file, text, sizeof(text));
 
 	while (t.n > 0) {
 		struct str line = str_next(&t, '\n');
 
-		if (str_eqz(str_next(&line, ' '), "oom_kill"))
+		if (str_eqz(str_next(&line, ' '), key))
 			str_to_u64(str_trim(line), &n);
 	}
 	return n;
+}
+
+uint64_t
+cgroup_oom_kills(const struct cgroup_host *h, const char *name)
+{
+	const char *file = h->v2[CGROUP_MEMORY] ? "memory.events" : "memory.oom_control";
+
+	return read_count(h, CGROUP_MEMORY, name, file, "oom_kill");
+}
+
+uint64_t
+cgroup_refused_forks(const struct cgroup_host *h, const char *name)
+{
+	return read_count(h, CGROUP_PIDS, name, "pids.events", "max");
 }
 
 int

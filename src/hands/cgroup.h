@@ -46,6 +46,9 @@ int cgroup_kill(const struct cgroup_host *h, const char *name);
 /* How often the kernel killed for memory in it; 0 when unknown. */
 uint64_t cgroup_oom_kills(const struct cgroup_host *h, const char *name);
 
+/* How often the kernel refused a process or thread in it for the limit; 0 when unknown. */
+uint64_t cgroup_refused_forks(const struct cgroup_host *h, const char *name);
+
 /* Removes the (empty) cgroup. ERR_IO when it is still in use. */
 int cgroup_remove(const struct cgroup_host *h, const char *name, struct err *e);
 

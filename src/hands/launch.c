@@ -284,18 +284,28 @@ remove_cgroup(const struct launch_stop *s, struct err *e)
 	return r;
 }
 
+/* Read before and after the killing: the kernel may be in the middle of it, and the count goes with the
+ * cgroup. */
+static void
+note_limits(const struct launch_stop *s, struct launch_hits *hits)
+{
+	hits->memory = hits->memory || cgroup_oom_kills(&s->env->cg, s->id) > 0;
+	hits->pids = hits->pids || cgroup_refused_forks(&s->env->cg, s->id) > 0;
+}
+
 int
-launch_stop(const struct launch_stop *s, bool *oom, struct err *e)
+launch_stop(const struct launch_stop *s, struct launch_hits *hits, struct err *e)
 {
 	char dir[HANDS_PATH], path[HANDS_PATH];
 
 	env_sandbox_dir(s->env, s->id, dir);
-	*oom = cgroup_oom_kills(&s->env->cg, s->id) > 0;
+	*hits = (struct launch_hits){0};
+	note_limits(s, hits);
 	int r = kill_all(s, hands_path(path, "%s/runsc", dir), e);
 
 	if (r < 0)
 		return r;
-	*oom = *oom || cgroup_oom_kills(&s->env->cg, s->id) > 0;
+	note_limits(s, hits);
 	r = workspace_unmount(hands_path(path, "%s/rootfs", dir), e);
 	if (r == 0)
 		r = workspace_unmount(hands_path(path, "%s/ws", dir), e);

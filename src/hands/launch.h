@@ -50,6 +50,11 @@ struct launch_stop {
 			       session), or NULL */
 };
 
-/* Kills everything, unmounts, removes cgroup and directory. *oom: the kernel had killed for memory. Errors
- * are about what is left behind. */
-int launch_stop(const struct launch_stop *s, bool *oom, struct err *e);
+/* Limits that the sandbox met. */
+struct launch_hits {
+	bool memory; /* the kernel killed in it */
+	bool pids;   /* the kernel refused it a process or thread */
+};
+
+/* Kills everything, unmounts, removes cgroup and directory. Errors are about what is left behind. */
+int launch_stop(const struct launch_stop *s, struct launch_hits *hits, struct err *e);

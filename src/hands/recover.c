@@ -98,11 +98,11 @@ remove_sandboxes(const struct hands *h)
 	for (struct dirent *de = d ? readdir(d) : NULL; de; de = readdir(d)) {
 		struct launch_stop stop = {.env = &h->env, .id = de->d_name};
 		struct err e = {0};
-		bool oom = false;
+		struct launch_hits hits;
 
 		if (!hands_name_ok(str_z(de->d_name)) || is_live(h, de->d_name))
 			continue;
-		if (launch_stop(&stop, &oom, &e) < 0)
+		if (launch_stop(&stop, &hits, &e) < 0)
 			log_error("recover.remove", LOG_Z("sandbox", de->d_name), LOG_ERR(&e));
 	}
 }

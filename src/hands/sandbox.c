@@ -114,15 +114,11 @@ sandbox_free(struct sandbox *s)
 	free(s);
 }
 
-struct stop_answer {
-	bool oom;
-};
-
 static int
 run_stop(void *arg, struct job_reply *reply, struct err *e)
 {
 	const struct sandbox *s = arg;
-	struct stop_answer a = {false};
+	struct launch_hits hits = {0};
 	struct launch_stop stop = {
 		.env = s->priv->env,
 		.id = s->id.z,
@@ -130,10 +126,19 @@ run_stop(void *arg, struct job_reply *reply, struct err *e)
 		.pid_start = s->launch.pid_start,
 		.remove = s->session.z[0] ? NULL : s->workspace,
 	};
-	int r = launch_stop(&stop, &a.oom, e);
+	int r = launch_stop(&stop, &hits, e);
 
-	memcpy(reply->data, &a, sizeof(a));
+	memcpy(reply->data, &hits, sizeof(hits));
 	return r;
+}
+
+/* A sandbox that ended by itself ended for the limit that it met, if it met one. */
+static const char *
+better_reason(const char *reason, const struct launch_hits *hits)
+{
+	if (!reason || (strcmp(reason, "exited") != 0 && strcmp(reason, "lost") != 0))
+		return reason;
+	return hits->memory ? "memory" : hits->pids ? "processes" : reason;
 }
 
 static void
@@ -141,15 +146,13 @@ on_stopped(void *owner, const struct job_reply *reply)
 {
 	struct sandbox *s = owner;
 	struct sandbox_private *p = s->priv;
-	struct stop_answer a;
+	struct launch_hits hits;
 
 	p->job = NULL;
-	memcpy(&a, reply->data, sizeof(a));
+	memcpy(&hits, reply->data, sizeof(hits));
 	if (reply->rc < 0)
 		log_error("sandbox.remains", LOG_Z("sandbox", s->id.z), LOG_ERR(&reply->err));
-	if (a.oom && p->end.reason &&
-		(strcmp(p->end.reason, "exited") == 0 || strcmp(p->end.reason, "lost") == 0))
-		p->end.reason = "memory";
+	p->end.reason = better_reason(p->end.reason, &hits);
 	p->ops.on_end(p->ops.owner, s, &p->end);
 }
 

@@ -32,7 +32,7 @@ struct sandbox_end {
 	bool started; /* it was READY once: it is gone. Else: the start failed at `step` */
 	enum hands_step step;
 	struct err err;     /* of a failed start */
-	const char *reason; /* static: memory, wall, exited, lost, idle, stopped */
+	const char *reason; /* static: memory, processes, wall, exited, lost, idle, stopped */
 	bool exit_known;    /* from waitpid */
 	int exit_status;
 };

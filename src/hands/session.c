@@ -289,6 +289,8 @@ end_error(const struct sandbox_end *end, struct err *why)
 		const char *text;
 	} texts[] = {
 		{"memory", ERR_UNAVAILABLE, "the sandbox reached its memory limit and was ended"},
+		{"processes", ERR_UNAVAILABLE,
+			"the sandbox reached its limit of processes and threads and was ended"},
 		{"wall", ERR_TIMEOUT, "the time limit was over and the sandbox was ended"},
 		{"exited", ERR_UNAVAILABLE, "the sandbox ended by itself"},
 		{"lost", ERR_UNAVAILABLE, "the connection to the sandbox was lost and it was ended"},

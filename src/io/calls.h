@@ -86,8 +86,8 @@ enum hands_msg {
 			       GUEST_UNKNOWN) */
 	HANDS_ACK = 74,     /* control -> hands. str session, str exec id: the result is durable, forget it */
 	/* hands -> control, unasked: the sandbox ended. str session, u64 generation, str reason ("memory",
-	 * "wall", "exited", "lost", "idle", "stopped"), u64 exit known (0/1), u64 exit status. All its open
-	 * EXECUTE calls are answered with HANDS_FAILED */
+	 * "processes", "wall", "exited", "lost", "idle", "stopped"), u64 exit known (0/1), u64 exit status.
+	 * All its open EXECUTE calls are answered with HANDS_FAILED */
 	HANDS_GONE = 75,
 	/* control -> hands, call. str session, u64 destroy (1: also delete its workspace). Answer
 	   HANDS_RELEASED */
