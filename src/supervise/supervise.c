@@ -118,9 +118,12 @@ supervise_run(const struct supervise_opts *o, int *exit_code, struct err *e)
 		rc = prepare(o, &p, e);
 	if (rc < 0)
 		return rc;
-	if (pipe2(outer, O_CLOEXEC) < 0) {
+	rc = confine_basic(e);
+	if (rc == 0 && pipe2(outer, O_CLOEXEC) < 0)
+		rc = err_os(e, "pipe");
+	if (rc < 0) {
 		prepare_done(&p);
-		return err_os(e, "pipe");
+		return rc;
 	}
 	outer_signals(&set);
 	sigprocmask(SIG_BLOCK, &set, NULL);
