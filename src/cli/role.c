@@ -12,12 +12,6 @@
 #include "hands/hands.h"
 #include "puppet/puppet.h"
 
-/* A build without one of the roles links too. */
-#pragma weak control_main
-#pragma weak gate_main
-#pragma weak hands_main
-#pragma weak puppet_main
-
 static const struct {
 	const char *name;
 	int (*run)(void);
@@ -47,7 +41,7 @@ run_role(const struct cmd *c, int argc, char **argv)
 	/* The operator's log may be a pipe whose reader goes away. */
 	signal(SIGPIPE, SIG_IGN);
 	for (size_t i = 0; argc > 1 && i < ARRAY_LEN(roles); i++)
-		if (roles[i].run && str_eqz(str_z(argv[1]), roles[i].name)) {
+		if (str_eqz(str_z(argv[1]), roles[i].name)) {
 			log_setup(roles[i].name, level_of(argc > 2 ? argv[2] : NULL), 2);
 			return roles[i].run();
 		}

@@ -82,6 +82,10 @@ take_keys(struct serve *s, struct buf *greeting, struct err *e)
 		if (rc < 0)
 			return rc;
 		any = any || !missing;
+		if (s->json)
+			log_info("serve.provider", LOG_Z("name", c->providers[i].name),
+				LOG_Z("url", c->providers[i].url),
+				LOG_Z("key", missing ? "missing" : "ready"));
 		describe(greeting, &c->providers[i], missing);
 	}
 	if (c->puppet)
@@ -193,10 +197,9 @@ serve(const struct serve_opts *o, int *exit_code, struct err *e)
 	AUTO(config) struct config *c = NULL;
 	AUTO(buf) struct buf greeting = {0};
 	struct serve s = {0};
-	bool json;
 
 	buf_init(&greeting, 64 * 1024);
-	int rc = parse_log(o->log, &json, e);
+	int rc = parse_log(o->log, &s.json, e);
 
 	if (rc == 0)
 		rc = load(o, &c, e);
@@ -213,7 +216,7 @@ serve(const struct serve_opts *o, int *exit_code, struct err *e)
 		.listen = c->listen,
 		.uid_base = c->uid_base,
 		.puppet = c->puppet,
-		.json_log = json,
+		.json_log = s.json,
 		.level = c->level,
 		.greeting = greeting.fail ? "" : greeting.p,
 		.secrets = s.secrets,
