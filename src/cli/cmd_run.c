@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -15,6 +16,9 @@
 #include "cli/cmd.h"
 #include "cli/document.h"
 #include "cli/show.h"
+
+#define OUTPUTS_PAUSE_MS 250
+#define OUTPUTS_SAME     4 /* listings that are the same, one after the other */
 
 struct run_opts {
 	struct api_opts api;
@@ -248,18 +252,53 @@ fetch_output(struct run *r, int dir, const struct json_t *f, struct err *e)
 	return 0;
 }
 
+/* What tells one listing of files from another. */
+static uint64_t
+listing_mark(const struct json_t *data)
+{
+	uint64_t mark = 1469598103934665603ull;
+	for (size_t i = 0; i < json_len(data); i++) {
+		struct str id = json_get_str(json_at(data, i), "id");
+		for (size_t k = 0; k < id.n; k++)
+			mark = (mark ^ (uint8_t)id.p[k]) * 1099511628211ull;
+	}
+	return mark;
+}
+
+/* Files turn up a moment after the tool that wrote them: the listing counts once it stays the same for a
+ * while. */
+static int
+list_outputs(struct run *r, struct json_t **out, struct err *e)
+{
+	char line[256];
+	uint64_t mark = 0;
+	snprintf(line, sizeof(line), "GET /v1/files?limit=1000&scope_id=%s", r->session.z);
+	for (int same = 0; same < OUTPUTS_SAME;) {
+		AUTO(json) struct json_t *v = NULL;
+		int rc = api_call(r->api, line, STR_NULL, &v, e);
+		if (rc < 0)
+			return rc;
+		uint64_t now = listing_mark(json_get(v, "data"));
+		same = now == mark ? same + 1 : 0;
+		mark = now;
+		if (same == OUTPUTS_SAME)
+			*out = MOVE(v);
+		else
+			(void)poll(NULL, 0, OUTPUTS_PAUSE_MS);
+	}
+	return 0;
+}
+
 static int
 fetch_outputs(struct run *r, struct err *e)
 {
-	char path[256];
 	AUTO(json) struct json_t *v = NULL;
 	if (r->o.outputs == NULL)
 		return 0;
 	AUTO(fd) int dir = open(r->o.outputs, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
 	if (dir < 0)
 		return err_os(e, "open %s", r->o.outputs);
-	snprintf(path, sizeof(path), "GET /v1/files?limit=1000&scope_id=%s", r->session.z);
-	int rc = api_call(r->api, path, STR_NULL, &v, e);
+	int rc = list_outputs(r, &v, e);
 	const struct json_t *data = json_get(v, "data");
 	for (size_t i = 0; rc == 0 && i < json_len(data); i++) {
 		const struct json_t *f = json_at(data, i);
