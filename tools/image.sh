@@ -11,4 +11,5 @@ if ! "$pinfold" image --help >/dev/null 2>&1; then
 	echo "image: $pinfold is missing or cannot build images"
 	exit 3
 fi
-exec "$pinfold" image build --dir "$PWD/.work" --name image
+"$pinfold" image build --dir "$PWD/.work/images"
+ln -sfn images/default .work/image
