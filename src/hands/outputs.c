@@ -43,14 +43,17 @@ struct outputs {
 	struct entry *list; /* at most LIM_OUTPUT_FILES */
 	size_t n, cap;
 	uint64_t scan;
+	size_t pace; /* files told in one scan at most; 0: all */
 	bool changed;
+	bool full; /* there were more files than the list holds, and that was logged */
 };
 
 /* One scan under way. */
 struct scan {
 	struct outputs *o;
 	bool settled;
-	size_t visited;
+	size_t visited, told;
+	bool more; /* files wait for the next scan */
 	void (*on_file)(void *arg, const struct outputs_file *f, int fd);
 	void *arg;
 	char path[LIM_PATH];
@@ -67,8 +70,12 @@ entry_of(struct outputs *o, struct str path)
 	for (size_t i = 0; i < o->n; i++)
 		if (memcmp(&o->list[i].path, &h, sizeof(h)) == 0)
 			return &o->list[i];
-	if (o->n == LIM_OUTPUT_FILES)
+	if (o->n == LIM_OUTPUT_FILES) {
+		if (!o->full)
+			log_warn("outputs.full", LOG_Z("dir", o->dir), LOG_INT("limit", LIM_OUTPUT_FILES));
+		o->full = true;
 		return NULL;
+	}
 	if (o->n == o->cap) {
 		size_t cap = o->cap ? o->cap * 2 : 16;
 		struct entry *p = realloc(o->list, cap * sizeof(*p));
@@ -221,6 +228,11 @@ see_file(struct scan *s, int dir, const char *name, struct str path)
 	en->scan = s->o->scan;
 	if (!stable || same(&en->reported, &now) || now.size > LIM_FILE_BYTES)
 		return;
+	if (s->o->pace && s->told == s->o->pace) {
+		s->more = true;
+		return;
+	}
+	s->told++;
 	en->reported = now;
 	s->o->changed = true;
 	struct outputs_file f = {path, now.size, now.mtime_ns / 1000};
@@ -279,6 +291,12 @@ see_dir(struct scan *s, int parent, const char *name, unsigned depth)
 	return true;
 }
 
+void
+outputs_pace(struct outputs *o, size_t files)
+{
+	o->pace = files;
+}
+
 int
 outputs_scan(struct outputs *o, const char *path, bool settled,
 	void (*on_file)(void *arg, const struct outputs_file *f, int fd), void *arg, struct err *e)
@@ -295,5 +313,5 @@ outputs_scan(struct outputs *o, const char *path, bool settled,
 	forget_missing(o);
 	if (o->changed)
 		save(o);
-	return 0;
+	return s.more;
 }

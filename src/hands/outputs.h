@@ -22,11 +22,15 @@ struct outputs_file {
 struct outputs *outputs_new(const char *dir);
 void outputs_free(struct outputs *o);
 
+/* At most so many files are told in one scan from now on (0: all, as at first): each costs the receiver
+ * descriptors until it has copied it. */
+void outputs_pace(struct outputs *o, size_t files);
+
 /*
  * One scan of the directory `path`. Calls on_file (which takes the read-only descriptor) for each regular
- * file that is new or differs from what was reported. While tools run (`settled` false) a file must look the
- * same in two scans in a row first. ERR_NOT_FOUND when there is no such directory; other failures skip the
- * entry.
+ * file that is new or differs from what was reported. Unless `settled` a file must look the same in two scans
+ * in a row first: it may be written still. 1 when the pace held files back. ERR_NOT_FOUND when there is no
+ * such directory; other failures skip the entry.
  */
 int outputs_scan(struct outputs *o, const char *path, bool settled,
 	void (*on_file)(void *arg, const struct outputs_file *f, int fd), void *arg, struct err *e);

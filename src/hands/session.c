@@ -15,6 +15,8 @@
 #include "hands/role.h"
 
 #define TICK_MS    2000
+#define OUTPUTS_MS 100 /* between scans while files wait to be told */
+#define OUTPUTS_N  64  /* files told in one scan */
 #define RECORD_MAX (4 * MIB)
 #define REMOVE_MS  600000
 
@@ -209,8 +211,10 @@ on_output_file(void *arg, const struct outputs_file *f, int fd)
 	relay_output_file(s->h->control, id_str(&s->id), f->path, f->size, f->mtime_us, fd);
 }
 
+/* `settled` right after a tool ended, when its files are finished; what grows later is told when it stops
+ * growing. */
 static void
-scan_outputs(struct session *s)
+scan_outputs(struct session *s, bool settled)
 {
 	char path[HANDS_PATH];
 	struct err e = {0};
@@ -220,15 +224,20 @@ scan_outputs(struct session *s)
 		return;
 	hands_path(path, "%s/sb/%s/ws/session/outputs", s->h->env.cfg.run_dir, s->sb->id.z);
 	/* The sandbox may remove the directory, or put a link in its place: then there are no outputs. */
-	if (outputs_scan(s->outputs, path, !execs_running(&s->execs), on_output_file, s, &e) ==
-		-ERR_NO_MEMORY)
+	int r = outputs_scan(s->outputs, path, settled, on_output_file, s, &e);
+
+	if (r == -ERR_NO_MEMORY)
 		log_warn("outputs.scan", LOG_Z("session", s->id.z), LOG_ERR(&e));
+	if (r == 1 && s->tick)
+		loop_timer_start(s->tick, OUTPUTS_MS, TICK_MS);
 }
 
 static void
 on_scan_task(void *arg)
 {
-	scan_outputs(arg);
+	struct session *s = arg;
+
+	scan_outputs(s, !execs_running(&s->execs));
 }
 
 static void
@@ -238,7 +247,7 @@ on_tick(void *arg)
 
 	if (!s->sb)
 		return;
-	scan_outputs(s);
+	scan_outputs(s, false);
 	sandbox_check_memory(s->sb);
 }
 
@@ -247,8 +256,11 @@ session_attached(struct session *s)
 {
 	char path[HANDS_PATH];
 
-	if (!s->outputs)
+	if (!s->outputs) {
 		s->outputs = outputs_new(env_session_dir(&s->h->env, s->id.z, path));
+		if (s->outputs)
+			outputs_pace(s->outputs, OUTPUTS_N);
+	}
 	if (!s->tick)
 		s->tick = loop_timer_new(s->h->env.loop, on_tick, s);
 	if (s->tick)
