@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -107,7 +108,7 @@ make_startup(void)
 	static const char text[] = "read -ru199 _;unset BASH_ENV;exec 198<&-\n"; /* GATE_FD, STARTUP_FD */
 	AUTO(fd) int fd = memfd_create("startup", MFD_CLOEXEC);
 
-	if (fd < 0 || write(fd, text, sizeof(text) - 1) < 0)
+	if (fd < 0 || write(fd, text, sizeof(text) - 1) < 0 || fchmod(fd, 0444) < 0)
 		return -1;
 	return MOVE_FD(fd);
 }
@@ -122,7 +123,7 @@ make_script(struct bash *b)
 	memset(blanks, ' ', sizeof(blanks));
 	b->end = 0;
 	b->script = memfd_create("bash", MFD_CLOEXEC);
-	if (b->script < 0 || !append(b, (struct str){blanks, sizeof(blanks)}))
+	if (b->script < 0 || fchmod(b->script, 0) < 0 || !append(b, (struct str){blanks, sizeof(blanks)}))
 		return -1;
 	return 0;
 }
