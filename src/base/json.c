@@ -85,13 +85,23 @@ skip_string(struct str text, size_t at)
 	return text.n;
 }
 
+struct json_bounds {
+	unsigned depth, values;
+	const char *too_deep, *too_many;
+};
+
+#define BOUNDS(depth, values)                                                                                \
+	{                                                                                                    \
+		depth, values, "more than " ERR_STR(depth) " levels", "more than " ERR_STR(values) " values" \
+	}
+
 /*
  * What jansson must not see: nesting beyond the limit, because its parser recurses; NUL bytes, because it
  * takes one between two tokens for a blank; more values than the limit, because each costs up to 200 bytes of
  * memory, however short its text is.
  */
 static int
-check_text(struct str text, struct err *e)
+check_text(struct str text, const struct json_bounds *max, struct err *e)
 {
 	unsigned depth = 0, values = 1;
 	size_t nul = str_find(text, '\0');
@@ -105,21 +115,21 @@ check_text(struct str text, struct err *e)
 			continue;
 		}
 		values += c == ',' || c == '[' || c == '{';
-		if (values > LIM_JSON_VALUES)
-			return fail_at(text, i, "more than " ERR_STR(LIM_JSON_VALUES) " values", e);
-		if ((c == '[' || c == '{') && ++depth > LIM_JSON_DEPTH)
-			return fail_at(text, i, "more than " ERR_STR(LIM_JSON_DEPTH) " levels", e);
+		if (values > max->values)
+			return fail_at(text, i, max->too_many, e);
+		if ((c == '[' || c == '{') && ++depth > max->depth)
+			return fail_at(text, i, max->too_deep, e);
 		if ((c == ']' || c == '}') && depth)
 			depth--;
 	}
 	return 0;
 }
 
-int
-json_parse(struct str text, struct json_t **out, struct err *e)
+static int
+parse(struct str text, const struct json_bounds *max, struct json_t **out, struct err *e)
 {
 	json_error_t why;
-	int r = check_text(text, e);
+	int r = check_text(text, max, e);
 
 	if (r < 0)
 		return r;
@@ -134,6 +144,22 @@ json_parse(struct str text, struct json_t **out, struct err *e)
 			why.text);
 	*out = v;
 	return 0;
+}
+
+int
+json_parse(struct str text, struct json_t **out, struct err *e)
+{
+	static const struct json_bounds max = BOUNDS(LIM_JSON_DEPTH, LIM_JSON_VALUES);
+
+	return parse(text, &max, out, e);
+}
+
+int
+json_parse_foreign(struct str text, struct json_t **out, struct err *e)
+{
+	static const struct json_bounds max = BOUNDS(LIM_JSON_FOREIGN_DEPTH, LIM_JSON_FOREIGN_VALUES);
+
+	return parse(text, &max, out, e);
 }
 
 void

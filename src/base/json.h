@@ -23,6 +23,9 @@ struct json_t; /* jansson's value; owned by whoever called json_parse, freed by 
 /* Parses exactly one value of at most LIM_JSON_DEPTH levels and LIM_JSON_VALUES values. ERR_INVALID with line
  * and column, ERR_NO_MEMORY. The caller has bounded the text. */
 int json_parse(struct str text, struct json_t **out, struct err *e);
+/* The same with the lower limits LIM_JSON_FOREIGN_*: for what others said and we put into documents of our
+ * own, which json_parse must be able to read back. */
+int json_parse_foreign(struct str text, struct json_t **out, struct err *e);
 void json_free(struct json_t *v);
 DEFINE_AUTO(json, struct json_t *, json_free, NULL);
 

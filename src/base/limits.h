@@ -11,10 +11,14 @@
 /* ---- JSON, secrets, frames ---- */
 #define LIM_JSON_DEPTH  64
 #define LIM_JSON_VALUES 500000 /* members and elements of one document, nested ones included */
-#define LIM_SECRET      16384
-#define LIM_FRAME_ROLE  (1 * MIB)  /* payload of one frame between roles */
-#define LIM_FRAME_GUEST (1 * MIB)  /* payload of one frame from or to guest */
-#define LIM_CHUNK       (64 * KIB) /* piece in which bulk data is cut between roles */
+/* ... of a request's body and of a tool's input: lower, because both become part of larger documents */
+#define LIM_JSON_FOREIGN_DEPTH  48
+#define LIM_JSON_FOREIGN_VALUES 400000
+#define LIM_SECRET              16384
+#define LIM_FRAME_ROLE          (1 * MIB)  /* payload of one frame between roles */
+#define LIM_FRAME_GUEST         (1 * MIB)  /* payload of one frame from or to guest */
+#define LIM_FRAME_CLAIM         (2 * MIB)  /* ... of HANDS_CLAIM: holds LIM_RESOURCES longest paths */
+#define LIM_CHUNK               (64 * KIB) /* piece in which bulk data is cut between roles */
 
 /* ---- HTTP server ---- */
 #define LIM_HTTP_LINE      (8 * KIB)  /* request line */
@@ -54,6 +58,7 @@
 #define LIM_ENV_PACKAGES   256
 #define LIM_TITLE          500
 #define LIM_RESOURCES      999
+#define LIM_MOUNT_PATH     1024 /* bytes, with the folder we put before it */
 #define LIM_INITIAL_EVENTS 50
 #define LIM_SEND_EVENTS    100
 #define LIM_CONTENT_BLOCKS 1000
@@ -67,7 +72,8 @@
 #define LIM_FILE_NAME       255
 #define LIM_MULTIPART_HEAD  (8 * KIB)
 #define LIM_MULTIPART_FIELD (64 * KIB)
-#define LIM_OUTPUT_FILES    1000 /* files of one session's outputs folder that are registered */
+#define LIM_OUTPUT_FILES    1000       /* files of one session's outputs folder that are registered */
+#define LIM_OUTPUT_BYTES    (10 * GIB) /* ... and their sizes together: holes cost a sandbox nothing, but us */
 
 /* ---- model ---- */
 #define LIM_MODEL_REQUEST   (32 * MIB)

@@ -18,7 +18,7 @@ call_body(struct call *k)
 	if (k->body != NULL)
 		return k->body;
 	const struct json_t *v = text.n == 0 ? empty_object(k) : NULL;
-	if (text.n > 0 && json_parse(text, &k->body, &e) == 0)
+	if (text.n > 0 && json_parse_foreign(text, &k->body, &e) == 0)
 		v = k->body;
 	if (v == NULL && e.kind == ERR_NONE)
 		err_set(&e, ERR_NO_MEMORY, "out of memory");

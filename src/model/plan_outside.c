@@ -112,7 +112,7 @@ judge_use(struct answer *a, const struct model_block *b, struct judged *j)
 {
 	struct agent_verdict v = agent_judge(a->agent, b->name);
 	*j = (struct judged){.type = EV_AGENT_TOOL_USE, .permission = PERM_DENY};
-	if (b->text.n > 0 && json_parse(buf_str(&b->text), &j->input, NULL) == -ERR_NO_MEMORY)
+	if (b->text.n > 0 && json_parse_foreign(buf_str(&b->text), &j->input, NULL) == -ERR_NO_MEMORY)
 		a->pl->rc = err_set(a->pl->e, ERR_NO_MEMORY, "out of memory");
 	if (json_kind(j->input) != JSON_OBJ) {
 		json_free(j->input);
@@ -126,7 +126,8 @@ judge_use(struct answer *a, const struct model_block *b, struct judged *j)
 	else if (b->text.n > LIM_TOOL_INPUT)
 		j->error = "The tool was not run: its input is too large.";
 	else if (b->text.n > 0 && j->input == NULL)
-		j->error = "The tool was not run: its input is not a valid JSON object.";
+		j->error =
+			"The tool was not run: its input is not a valid JSON object, or nested too deeply.";
 	else if (v.custom) {
 		j->type = EV_AGENT_CUSTOM_TOOL_USE;
 		j->permission = PERM_NONE;

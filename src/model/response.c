@@ -173,7 +173,7 @@ start_tool(struct model_response *r, struct model_block *b, const struct json_t 
 	if (rc == 0 && json_len(input) > 0) {
 		json_dump(&b->text, input);
 		r->total += b->text.n;
-		rc = buf_check(&b->text, e);
+		rc = r->total > LIM_MODEL_RESPONSE ? bad(e, "it is too long") : buf_check(&b->text, e);
 	}
 	return rc;
 }

@@ -200,6 +200,32 @@ test_number_of_values(void **state)
 	assert_true(str_ends(str_z(e.msg), STR("more than 500000 values")));
 }
 
+/* Foreign documents keep their distance from what can be read back. */
+static void
+test_foreign_limits(void **state)
+{
+	static char text[1 << 16];
+	AUTO(buf) struct buf b;
+	struct err e = {0};
+	struct json_t *v = NULL;
+
+	(void)state;
+	assert_int_equal(json_parse_foreign(nested(text, "[", ']', LIM_JSON_FOREIGN_DEPTH), &v, &e), 0);
+	json_free(v);
+	assert_err(json_parse_foreign(nested(text, "[", ']', LIM_JSON_FOREIGN_DEPTH + 1), &v, &e), e,
+		ERR_INVALID);
+	assert_string_equal(e.msg, "invalid JSON at line 1 column 49: more than 48 levels");
+	buf_init(&b, 4 * LIM_JSON_VALUES);
+	buf_put_c(&b, '[');
+	for (size_t i = 0; i < LIM_JSON_FOREIGN_VALUES; i++)
+		buf_put_z(&b, "1,");
+	buf_put_z(&b, "1]");
+	assert_err(json_parse_foreign(buf_str(&b), &v, &e), e, ERR_INVALID);
+	assert_true(str_ends(str_z(e.msg), STR("more than 400000 values")));
+	assert_int_equal(json_parse(buf_str(&b), &v, &e), 0);
+	json_free(v);
+}
+
 static void
 test_equal(void **state)
 {
@@ -259,6 +285,7 @@ main(void)
 		cmocka_unit_test(test_depth),
 		cmocka_unit_test(test_breadth_does_not_count_as_depth),
 		cmocka_unit_test(test_number_of_values),
+		cmocka_unit_test(test_foreign_limits),
 		cmocka_unit_test(test_equal),
 		cmocka_unit_test(test_no_memory),
 	};
