@@ -45,7 +45,11 @@ struct box_file {
 	struct id id;
 	struct str path; /* owned */
 	uint64_t size;
+	uint64_t sent; /* the claim it was sent for */
 };
+
+_Static_assert(LIM_RESOURCES *(LIM_MOUNT_PATH + ID_MAX + 16) + 4 * KIB < LIM_FRAME_CLAIM,
+	"the files of a session fit into one claim");
 
 struct box {
 	struct hands_client *hands;
@@ -136,6 +140,19 @@ files_hash(const struct box *b)
 	return hash_end(&c);
 }
 
+/* An over-long frame would break the connection, and with it the tool calls of all sessions. */
+static int
+box_check_files(const struct box *b, struct err *e)
+{
+	size_t n = 4 * KIB;
+	for (size_t i = 0; i < b->n_files; i++)
+		n += ID_MAX + 16 + b->files[i].path.n;
+	if (n > LIM_FRAME_CLAIM)
+		return err_set(
+			e, ERR_TOO_LARGE, "the mount paths of the session's files are too long together");
+	return 0;
+}
+
 /* The session's files as they are now. When they differ from what the present sandbox was claimed with, it is
  * claimed again, which brings the new ones. */
 static int
@@ -159,7 +176,7 @@ box_set_files(struct box *b, const struct session_state *s, struct err *e)
 	b->files_hash = files_hash(b);
 	if (b->state == BOX_READY && !hash_equal(&b->files_hash, &b->claimed_hash))
 		b->state = BOX_NONE;
-	return 0;
+	return box_check_files(b, e);
 }
 
 /* ---- calls ---- */
@@ -213,7 +230,7 @@ static void
 send_execute(struct hands_call *c)
 {
 	AUTO(buf) struct buf m;
-	buf_init(&m, LIM_FRAME_ROLE);
+	buf_init(&m, FRAME_HEAD + LIM_FRAME_ROLE);
 	struct frame_w w = frame_begin(&m, HANDS_EXECUTE, c->id);
 	frame_str(&w, id_str(&c->box->session));
 	frame_u64(&w, c->box->generation);
@@ -244,7 +261,7 @@ send_claim(struct box *b)
 {
 	struct hands_client *h = b->hands;
 	AUTO(buf) struct buf m;
-	buf_init(&m, LIM_FRAME_ROLE);
+	buf_init(&m, FRAME_HEAD + LIM_FRAME_CLAIM);
 	b->claim_id = ++h->next_id;
 	struct frame_w w = frame_begin(&m, HANDS_CLAIM, b->claim_id);
 	frame_str(&w, id_str(&b->session));
@@ -330,12 +347,15 @@ send_file(struct hands_client *h, uint64_t claim, struct str file_id, struct err
 	return 0;
 }
 
+/* True once for each file of the claim: asking again and again must not open descriptors without end. */
 static bool
-box_has_file(const struct box *b, struct str id)
+box_owes_file(struct box *b, struct str id)
 {
 	for (size_t i = 0; i < b->n_files; i++) {
-		if (str_eq(id_str(&b->files[i].id), id))
-			return true;
+		if (b->files[i].sent == b->claim_id || !str_eq(id_str(&b->files[i].id), id))
+			continue;
+		b->files[i].sent = b->claim_id;
+		return true;
 	}
 	return false;
 }
@@ -351,7 +371,7 @@ on_want(void *owner, struct rpc_peer *p, struct rpc_msg *m, struct err *e)
 	struct err fe = {0};
 	for (uint64_t i = 0; i < n && !r.bad; i++) {
 		struct str id = frame_get_str_max(&r, ID_MAX);
-		if (b == NULL || r.bad || !box_has_file(b, id))
+		if (b == NULL || r.bad || !box_owes_file(b, id))
 			continue;
 		if (send_file(h, m->f.call, id, &fe) < 0) {
 			log_error("claim.file", LOG_STR("session", id_str(&b->session)), LOG_ERR(&fe));
@@ -526,7 +546,7 @@ on_output_file(void *owner, struct rpc_peer *p, struct rpc_msg *m, struct err *e
 	(void)p;
 	struct hands_client *h = owner;
 	struct frame_r r = frame_r(m->f.payload);
-	struct str session = frame_get_str(&r);
+	struct str session = frame_get_str_max(&r, ID_MAX - 1);
 	struct str path = frame_get_str_max(&r, LIM_PATH);
 	uint64_t size = frame_get_u64(&r);
 	(void)frame_get_u64(&r);

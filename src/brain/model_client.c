@@ -352,6 +352,9 @@ model_call_start(
 {
 	if (g->peer == NULL)
 		return err_set(e, ERR_UNAVAILABLE, "the gate is restarting");
+	/* Over its ceiling the queue would break the connection, and with it the requests of all sessions. */
+	if (rpc_peer_full(g->peer))
+		return err_set(e, ERR_UNAVAILABLE, "the gate carries too much already");
 	struct model_call *c = calloc(1, sizeof(*c));
 	if (c == NULL)
 		return err_set(e, ERR_NO_MEMORY, "out of memory");

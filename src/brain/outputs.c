@@ -2,6 +2,7 @@
 #include "brain/state.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -54,7 +55,10 @@ outputs_take(void *owner, struct str session_id, struct str path, uint64_t size,
 	struct err e = {0};
 	struct output *o = calloc(1, sizeof(*o));
 	char *p = o != NULL ? malloc(path.n + 1) : NULL;
-	if (p == NULL || size > LIM_FILE_BYTES) {
+	struct stat st;
+	/* A pipe would hold up the thread that copies for everybody. */
+	bool regular = fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+	if (p == NULL || size > LIM_FILE_BYTES || !regular || !id_valid(session_id, "sesn")) {
 		log_error("output.skip", LOG_STR("session", session_id), LOG_STR("path", path),
 			LOG_INT("size", size));
 		free(p);

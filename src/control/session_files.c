@@ -31,7 +31,7 @@ session_file_path(
 		return arena_check(a, e);
 	}
 	struct str path;
-	int r = json_want_str(at, 1, 1024, &path, e);
+	int r = json_want_str(at, 1, LIM_MOUNT_PATH, &path, e);
 	if (r < 0)
 		return r;
 	struct str rest = path.p[0] == '/' ? str_sub(path, 1, path.n) : path;
@@ -41,6 +41,9 @@ session_file_path(
 	}
 	bool kept = str_starts(path, STR(GUEST_UPLOADS "/")) || str_starts(path, STR(GUEST_WORKDIR "/"));
 	*out = str_z(arena_printf(a, "%s/%.*s", kept ? "" : GUEST_UPLOADS, STRF(rest)));
+	/* In bytes: all paths of a session must fit into one claim. */
+	if (out->n > LIM_MOUNT_PATH)
+		return json_fail(at, e, "Input should be a path of at most %d bytes", LIM_MOUNT_PATH);
 	return arena_check(a, e);
 }
 

@@ -177,7 +177,7 @@ on_release(void *owner, struct rpc_peer *p, struct rpc_msg *m, struct err *e)
 #define IDS_MAX (4 * (ID_MAX + 8) + 64)
 
 const struct rpc_permit control_permits[] = {
-	{.type = HANDS_CLAIM, .max = LIM_FRAME_ROLE, .on = on_claim},
+	{.type = HANDS_CLAIM, .max = LIM_FRAME_CLAIM, .on = on_claim},
 	{.type = HANDS_FILE, .max = IDS_MAX, .with_fd = true, .on = on_file},
 	{.type = HANDS_EXECUTE, .max = LIM_FRAME_ROLE, .on = on_execute},
 	{.type = HANDS_CANCEL, .max = IDS_MAX, .on = on_cancel},
