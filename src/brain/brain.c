@@ -129,6 +129,12 @@ brain_set_peer(struct brain *b, const char *role, int fd)
 		fd_close(fd);
 }
 
+bool
+brain_linked(const struct brain *b)
+{
+	return gate_client_connected(b->gate) && hands_client_connected(b->hands);
+}
+
 static void
 on_woken(void *arg, const struct err *err, const struct session_state *s)
 {

@@ -52,6 +52,8 @@ void brain_on_deleted(struct brain *b, struct str session_id);
 /* A connection to gate or hands (takes fd); replaces the former one: what was in flight on it is failed and
  * retried as turn_next says. */
 void brain_set_peer(struct brain *b, const char *role, int fd);
+/* Whether there is a connection to both gate and hands. */
+bool brain_linked(const struct brain *b);
 
 /* Wakes every unfinished session after a start (store_sessions_unfinished). */
 void brain_recover(struct brain *b);

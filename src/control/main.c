@@ -13,10 +13,17 @@
 #include "io/confine.h"
 #include "io/leash.h"
 
+/* How often the connections to gate and hands are looked at, and how often they may be missing. A neighbour
+ * that died is started again sooner, with a new connection. */
+#define LINK_LOOK_MS 5000
+#define LINK_MISSED  3
+
 struct role {
 	struct control c;
 	struct leash_start start;
 	struct leash *leash;
+	struct loop_timer *links;
+	unsigned missed;
 	int listen_fd;
 	int exit_code;
 };
@@ -151,6 +158,20 @@ on_stop(void *owner)
 	loop_stop(r->c.loop);
 }
 
+/* A connection that was dropped while both ends live is made anew for a role that starts: so this one does.
+ */
+static void
+on_links(void *arg)
+{
+	struct role *r = arg;
+	r->missed = brain_linked(r->c.brain) ? 0 : r->missed + 1;
+	if (r->missed < LINK_MISSED)
+		return;
+	log_error("link.lost", LOG_Z("note", "no connection to gate or hands: starting anew"));
+	r->exit_code = err_exit_code(ERR_UNAVAILABLE);
+	loop_stop(r->c.loop);
+}
+
 /* Keys are known: open the door. */
 static void
 on_auth_ready(struct control *c, const struct err *err, bool first)
@@ -164,6 +185,7 @@ on_auth_ready(struct control *c, const struct err *err, bool first)
 		loop_stop(c->loop);
 		return;
 	}
+	loop_timer_start(r->links, LINK_LOOK_MS, LINK_LOOK_MS);
 	brain_recover(c->brain);
 	leash_ready(r->leash, first ? STR("a first admin key was made") : STR(""));
 }
@@ -185,6 +207,9 @@ build(struct role *r, struct err *e)
 	rc = rc == 0 ? store_open(&c->store, c->loop, &so, e) : rc;
 	rc = rc == 0 ? build_brain(c, e) : rc;
 	rc = rc == 0 ? streams_new(&c->streams, c, e) : rc;
+	r->links = loop_timer_new(c->loop, on_links, r);
+	if (rc == 0 && r->links == NULL)
+		rc = err_set(e, ERR_NO_MEMORY, "out of memory");
 	struct leash_ops lo = {.owner = r, .on_peer = on_peer, .on_stop = on_stop};
 	rc = rc == 0 ? leash_attach(&r->leash, c->loop, &lo, e) : rc;
 	if (rc < 0)
@@ -224,6 +249,7 @@ static void
 leave(struct role *r)
 {
 	struct control *c = &r->c;
+	loop_timer_free(r->links);
 	server_free(c->server);
 	streams_free(c->streams);
 	brain_free(c->brain);

@@ -167,36 +167,11 @@ unknown_route(struct call *k)
 	call_fail(k, &e);
 }
 
-/* Before the body is read only uploads are looked at, so that a refused one costs nothing. */
+/* The key is looked at before the body: who has none takes neither memory nor room among the large bodies. */
 void
 routes_on_head(void *owner, struct server_req *r)
 {
-	struct str params[CALL_PARAMS] = {{0}};
-	const struct route *route = route_find(server_req_method(r), server_req_path(r), params);
-	if (route == NULL || route->head == NULL)
-		return;
 	struct call *k = call_new(owner, r);
-	if (k == NULL) {
-		refuse(r, ERR_NO_MEMORY, "out of memory");
-		return;
-	}
-	struct err e = {0};
-	k->route = route;
-	if (auth_check(k, &e) < 0)
-		call_fail(k, &e);
-	else
-		route->head(k);
-}
-
-void
-routes_on_request(void *owner, struct server_req *r)
-{
-	struct call *k = server_req_data(r);
-	if (k != NULL) {
-		authorised(k);
-		return;
-	}
-	k = call_new(owner, r);
 	if (k == NULL) {
 		refuse(r, ERR_NO_MEMORY, "out of memory");
 		return;
@@ -205,7 +180,16 @@ routes_on_request(void *owner, struct server_req *r)
 	k->route = route_find(server_req_method(r), server_req_path(r), k->params);
 	if (auth_check(k, &e) < 0)
 		call_fail(k, &e);
-	else if (k->route == NULL || (k->route->beta != NULL && !call_has_beta(k, k->route->beta)))
+	else if (k->route != NULL && k->route->head != NULL)
+		k->route->head(k);
+}
+
+void
+routes_on_request(void *owner, struct server_req *r)
+{
+	(void)owner;
+	struct call *k = server_req_data(r);
+	if (k->route == NULL || (k->route->beta != NULL && !call_has_beta(k, k->route->beta)))
 		unknown_route(k);
 	else
 		authorised(k);
