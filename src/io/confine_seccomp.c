@@ -6,6 +6,7 @@
  * than kills.
  */
 #include <errno.h>
+#include <linux/netlink.h>
 #include <sched.h>
 #include <seccomp.h>
 #include <stdlib.h>
@@ -92,6 +93,8 @@ static const char *const refuse_in_deny_lists[] = {"bpf", "perf_event_open", "io
 	"io_uring_enter", "io_uring_register", "userfaultfd", "keyctl", "add_key", "request_key",
 	"settimeofday", "clock_settime", "adjtimex", "clock_adjtime", "acct", "open_by_handle_at",
 	"modify_ldt", "syslog", "pidfd_getfd", "lookup_dcookie", "vhangup", NULL};
+
+#define SOCK_TYPE 0xf /* the rest of the argument are flags */
 
 #define NEW_NAMESPACES                                                                             \
 	(CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | \
@@ -206,11 +209,16 @@ add_gate_sockets(scmp_filter_ctx f)
 {
 	static const char *const calls[] = {"connect", "bind", NULL};
 
-	/* Internet out; routing sockets, by which the resolver learns which address families are of use. */
+	/* Internet out; routing sockets, by which the resolver learns which address families are of use. No
+	 * pairs of datagram sockets: one end could be connected anew, to any socket of the host's that has a
+	 * name. */
 	return ALL(allow_if(f, "socket", SCMP_A0_32(SCMP_CMP_EQ, AF_INET)),
 		allow_if(f, "socket", SCMP_A0_32(SCMP_CMP_EQ, AF_INET6)),
-		allow_if(f, "socket", SCMP_A0_32(SCMP_CMP_EQ, AF_NETLINK)),
-		allow_if(f, "socketpair", SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX)), add(f, SCMP_ACT_ALLOW, calls));
+		seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2, SCMP_A0_32(SCMP_CMP_EQ, AF_NETLINK),
+			SCMP_A2_32(SCMP_CMP_EQ, NETLINK_ROUTE)),
+		seccomp_rule_add(f, SCMP_ACT_ALLOW, SCMP_SYS(socketpair), 2, SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX),
+			SCMP_A1_32(SCMP_CMP_MASKED_EQ, SOCK_TYPE, SOCK_STREAM)),
+		add(f, SCMP_ACT_ALLOW, calls));
 }
 
 static int
