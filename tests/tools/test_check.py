@@ -70,6 +70,11 @@ class Runner(unittest.TestCase):
         self.assertRegex(table, r'a +FAILED +.*left processes behind: sleep 300')
         self.assert_gone()
 
+    def test_orphans_are_taken_in_while_a_part_runs(self):
+        gone = '(sh -c "exit 0" & echo $! >pid); while kill -0 $(cat pid) 2>/dev/null; do sleep 0.01; done'
+        code, _, table = self.run_parts(('a', [], 9, gone))
+        self.assertEqual(code, 0, table)
+
     def test_time_limit(self):
         code, _, table = self.run_parts(('a', [], 1, RUNAWAY + '; sleep 300'))
         self.assertEqual(code, 1)
