@@ -302,8 +302,10 @@ feed(struct bash *b, struct str command)
 	buf_init(&s, LIM_TOOL_INPUT + 256);
 	buf_printf(&s, "{ ");
 	buf_put_str(&s, command);
-	buf_printf(&s, "\n} </dev/null 2>&1; printf '%.4s''%s%%d.' $?;read -ru%d _\n", b->mark, b->mark + 4,
-		GATE_FD);
+	/* Standard error is the pipe already; it is set anew behind the marker, when nobody waits, in case
+	 * the command changed it. */
+	buf_printf(&s, "\n} </dev/null; printf '%.4s''%s%%d.' $?;exec 2>&1;read -ru%d _\n", b->mark,
+		b->mark + 4, GATE_FD);
 	if (s.fail || !append(b, buf_str(&s)))
 		return false;
 	tail_begin(&b->tail, b->mark);

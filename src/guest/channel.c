@@ -90,8 +90,10 @@ channel_flush(struct channel *ch)
 	ch->w.events = POLLIN;
 	ch->sent = 0;
 	buf_clear(&ch->out);
-	if (ch->out.cap > MIB)
-		buf_done(&ch->out), buf_init(&ch->out, OUT_MAX);
+	if (ch->out.cap > MIB) { /* a rare large answer must not be kept for ever */
+		buf_done(&ch->out);
+		buf_init(&ch->out, OUT_MAX);
+	}
 }
 
 struct buf *
