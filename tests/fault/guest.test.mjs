@@ -9,7 +9,7 @@ import path from 'node:path';
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import { Driver, GUEST } from './guest_driver.mjs';
+import { Driver, GUEST } from '../wire/guest_driver.mjs';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const why = () => {

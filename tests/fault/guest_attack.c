@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What a tool may try against process 1 of its sandbox. Each attempt prints "held NAME (why)" or "HOLE NAME";
- * the last line says how many there were. Run as a tool by guest_sandbox.test.mjs; argv[1] is a result file
+ * the last line says how many there were. Run as a tool by guest.test.mjs; argv[1] is a result file
  * that the guest has spilled.
  */
 #include <errno.h>
