@@ -81,7 +81,8 @@
 #define LIM_MODEL_BLOCKS    256
 #define LIM_MODEL_TOOL_USES 64 /* in one response */
 #define LIM_MODEL_TRIES     5
-#define LIM_MODEL_IDLE_MS   120000 /* no byte from the model */
+#define LIM_MODEL_IDLE_MS   120000  /* no byte from the model */
+#define LIM_MODEL_TOTAL_MS  7200000 /* a whole answer, however it trickles */
 #define LIM_TOOL_ROUNDS     1000   /* model requests in one turn */
 
 /* ---- tools (guest) ---- */

@@ -166,6 +166,30 @@ check_url(const struct check *k, const char *path, const char *url)
 	return 0;
 }
 
+struct ranged {
+	const char *path;
+	const char *text; /* as written, or NULL */
+	bool (*parse)(struct str s, uint64_t *out);
+	uint64_t least, most;
+	uint64_t *to;
+	const char *example;
+};
+
+static int
+load_ranged(const struct check *k, const struct ranged *r)
+{
+	uint64_t v;
+
+	if (!r->text)
+		return 0;
+	if (!r->parse(str_z(r->text), &v))
+		return bad(k, r->path, "\"%.40s\" is not understood, write it like %s", r->text, r->example);
+	if (v < r->least || v > r->most)
+		return bad(k, r->path, "%.40s is out of range", r->text);
+	*r->to = v;
+	return 0;
+}
+
 /* ---- providers and models ---- */
 
 static int
@@ -205,6 +229,25 @@ load_source(const struct check *k, const char *path, const struct raw_provider *
 }
 
 static int
+load_times(const struct check *k, const char *path, const struct raw_provider *r, struct config_provider *p)
+{
+	char idle[80], total[80];
+	const struct ranged values[] = {
+		{idle, r->idle, config_millis, 100, 86400000, &p->idle_ms, "2m"},
+		{total, r->total, config_millis, 100, 86400000, &p->total_ms, "2h"},
+	};
+	int rc = 0;
+
+	snprintf(idle, sizeof(idle), "%s.idle", path);
+	snprintf(total, sizeof(total), "%s.total", path);
+	p->idle_ms = LIM_MODEL_IDLE_MS;
+	p->total_ms = LIM_MODEL_TOTAL_MS;
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(values); i++)
+		rc = load_ranged(k, &values[i]);
+	return rc;
+}
+
+static int
 load_provider(const struct check *k, unsigned i, const struct raw_provider *r)
 {
 	struct config *c = &k->o->c;
@@ -231,6 +274,8 @@ load_provider(const struct check *k, unsigned i, const struct raw_provider *r)
 		rc = check_url(k, path, p->proxy);
 	if (rc == 0)
 		rc = load_source(k, path, r, p);
+	if (rc == 0)
+		rc = load_times(k, path, r, p);
 	return rc < 0 ? rc : load_patterns(k, path, r, p);
 }
 
@@ -301,30 +346,6 @@ load_models(const struct check *k, const struct raw_config *r)
 }
 
 /* ---- sandbox ---- */
-
-struct ranged {
-	const char *path;
-	const char *text; /* as written, or NULL */
-	bool (*parse)(struct str s, uint64_t *out);
-	uint64_t least, most;
-	uint64_t *to;
-	const char *example;
-};
-
-static int
-load_ranged(const struct check *k, const struct ranged *r)
-{
-	uint64_t v;
-
-	if (!r->text)
-		return 0;
-	if (!r->parse(str_z(r->text), &v))
-		return bad(k, r->path, "\"%.40s\" is not understood, write it like %s", r->text, r->example);
-	if (v < r->least || v > r->most)
-		return bad(k, r->path, "%.40s is out of range", r->text);
-	*r->to = v;
-	return 0;
-}
 
 static int
 load_counts(const struct check *k, const struct raw_sandbox *r, struct config_sandbox *s)

@@ -16,10 +16,11 @@ struct config_provider {
 	const char *name;
 	const char *url; /* without trailing slash */
 	enum config_auth auth;
-	const char *key_env;  /* NULL: none */
-	const char *key_file; /* NULL: none */
-	const char *proxy;    /* NULL: direct */
-	const char **models;  /* patterns: a name, or a prefix followed by '*' */
+	const char *key_env;        /* NULL: none */
+	const char *key_file;       /* NULL: none */
+	const char *proxy;          /* NULL: direct */
+	uint64_t idle_ms, total_ms; /* without a byte of the answer; for a whole answer */
+	const char **models;        /* patterns: a name, or a prefix followed by '*' */
 	unsigned n_models;
 };
 

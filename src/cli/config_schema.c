@@ -21,6 +21,8 @@ static const cyaml_schema_field_t provider_fields[] = {
 	CYAML_FIELD_STRING_PTR("key_env", OPT, struct raw_provider, key_env, 1, TEXT_MAX),
 	CYAML_FIELD_STRING_PTR("key_file", OPT, struct raw_provider, key_file, 1, TEXT_MAX),
 	CYAML_FIELD_STRING_PTR("proxy", OPT, struct raw_provider, proxy, 1, TEXT_MAX),
+	CYAML_FIELD_STRING_PTR("idle", OPT, struct raw_provider, idle, 1, NAME_MAX_),
+	CYAML_FIELD_STRING_PTR("total", OPT, struct raw_provider, total, 1, NAME_MAX_),
 	CYAML_FIELD_SEQUENCE("models", PTR, struct raw_provider, models, &text_value, 1, LIST_MAX),
 	CYAML_FIELD_END,
 };

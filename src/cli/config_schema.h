@@ -9,7 +9,7 @@
 #include "base/str.h"
 
 struct raw_provider {
-	char *name, *url, *auth, *key_env, *key_file, *proxy;
+	char *name, *url, *auth, *key_env, *key_file, *proxy, *idle, *total;
 	char **models;
 	unsigned models_count;
 };

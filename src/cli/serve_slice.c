@@ -148,6 +148,8 @@ put_provider(struct json_w *w, const struct serve *s, const struct config_provid
 		jw_kz(w, "key_from", p->key_env ? p->key_env : p->key_file);
 	if (p->proxy)
 		jw_kz(w, "proxy", p->proxy);
+	jw_kint(w, "idle_ms", (int64_t)p->idle_ms);
+	jw_kint(w, "total_ms", (int64_t)p->total_ms);
 	jw_obj_end(w);
 }
 

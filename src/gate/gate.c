@@ -455,6 +455,7 @@ gate_init(struct gate *g, struct leash_start *s, struct err *e)
 	struct uplink_opts uo = {
 		.owner = g,
 		.idle_ms = (uint64_t)json_get_int(s->config, "idle_ms", LIM_MODEL_IDLE_MS),
+		.total_ms = (uint64_t)json_get_int(s->config, "total_ms", LIM_MODEL_TOTAL_MS),
 		.connect_ms = (uint64_t)json_get_int(s->config, "connect_ms", CONNECT_MS),
 		.max_response = LIM_MODEL_RESPONSE,
 		.on_head = on_head,

@@ -6,10 +6,14 @@
  *
  * Configuration slice (JSON):
  *
- *   providers[]  name, url (without "/v1/messages"), auth ("x-api-key", "bearer" or "none"), secret (name of
- * the LEASH_SECRET with the key; absent: none), key_from (where the operator should put a missing key, for
- * messages), proxy (URL of an HTTP proxy) uid, gid     what to become (0: stay) idle_ms      no byte for so
- * long ends a call (LIM_MODEL_IDLE_MS) connect_ms   resolve, connect and TLS (15000)
+ *   providers[]  name, url (without "/v1/messages"), auth ("x-api-key", "bearer" or "none"),
+ *                secret (name of the LEASH_SECRET with the key; absent: none),
+ *                key_from (where the operator should put a missing key, for messages),
+ *                proxy (URL of an HTTP proxy), idle_ms and total_ms (absent: those below)
+ *   uid, gid     what to become (0: stay)
+ *   idle_ms      no byte for so long ends a call (LIM_MODEL_IDLE_MS)
+ *   total_ms     so does an answer that is not complete after this (LIM_MODEL_TOTAL_MS)
+ *   connect_ms   resolve, connect and TLS (15000)
  *
  * Peer: "control".
  */

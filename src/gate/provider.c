@@ -67,6 +67,8 @@ read_provider(const struct json_at *at, struct leash_start *s, struct provider *
 	if (!*p->name || !*url)
 		return json_fail(at, e, "needs a name and a URL");
 	snprintf(p->url, sizeof(p->url), "%s/v1/messages", url);
+	p->idle_ms = (uint64_t)json_get_int(at->v, "idle_ms", 0);
+	p->total_ms = (uint64_t)json_get_int(at->v, "total_ms", 0);
 	if (*secret)
 		p->key = take_secret(s, str_z(secret));
 	return 0;

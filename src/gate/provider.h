@@ -20,7 +20,8 @@ struct provider {
 	char proxy[PROVIDER_URL_MAX]; /* "": direct */
 	char key_from[256];           /* where a missing key should come from */
 	enum provider_auth auth;
-	struct secret *key; /* owned; NULL: none */
+	uint64_t idle_ms, total_ms; /* 0: the uplink's own */
+	struct secret *key;         /* owned; NULL: none */
 };
 
 struct providers {

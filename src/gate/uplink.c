@@ -30,6 +30,7 @@ struct uplink_call {
 	void *data;
 	uint64_t asked_us, began_us, first_us;
 	uint64_t moved_us; /* when bytes moved last */
+	uint64_t idle_ms, total_ms;
 	curl_off_t uploaded;
 	size_t received;
 	struct buf head;
@@ -44,6 +45,7 @@ struct uplink {
 	CURLM *multi;
 	struct uplink_call *calls;
 	struct loop_timer *timer, *sweep;
+	uint64_t sweep_ms;    /* 0: the sweep does not run */
 	struct loop_task now; /* the timer is due at once */
 };
 
@@ -67,8 +69,10 @@ call_free(struct uplink_call *c)
 	curl_slist_free_all(c->headers);
 	buf_done(&c->head);
 	free(c);
-	if (!u->calls)
+	if (!u->calls) {
 		loop_timer_stop(u->sweep);
+		u->sweep_ms = 0;
+	}
 }
 
 static void
@@ -235,7 +239,23 @@ is_waiting(struct uplink_call *c)
 	return began > 0 && !moving && !c->paused;
 }
 
-/* Ends calls on which no byte moved for too long. */
+/* A provider that sends bytes for ever, comments or pings say, is not silent: the whole has a limit too. */
+static void
+check_time(struct uplink_call *c, uint64_t now)
+{
+	char text[80];
+
+	if (!is_waiting(c))
+		c->moved_us = now;
+	if (now - c->began_us >= c->total_ms * 1000)
+		snprintf(text, sizeof(text), "not complete after %llu ms", (unsigned long long)c->total_ms);
+	else if (now - c->moved_us >= c->idle_ms * 1000)
+		snprintf(text, sizeof(text), "no byte for %llu ms", (unsigned long long)c->idle_ms);
+	else
+		return;
+	finish(c, GATE_TIMEOUT, text);
+}
+
 static void
 on_sweep(void *arg)
 {
@@ -244,15 +264,21 @@ on_sweep(void *arg)
 
 	for (struct uplink_call *c = u->calls, *next; c; c = next) {
 		next = c->next;
-		if (!is_waiting(c))
-			c->moved_us = now;
-		if (now - c->moved_us < u->o.idle_ms * 1000)
-			continue;
-		char text[80];
-
-		snprintf(text, sizeof(text), "no byte for %u ms", (unsigned)u->o.idle_ms);
-		finish(c, GATE_TIMEOUT, text);
+		check_time(c, now);
 	}
+}
+
+/* Sweeps often enough for this call. */
+static void
+sweep_for(struct uplink *u, const struct uplink_call *c)
+{
+	uint64_t least = c->idle_ms < c->total_ms ? c->idle_ms : c->total_ms;
+	uint64_t every = least < 4 * SWEEP_MS ? least / 4 + 1 : SWEEP_MS;
+
+	if (u->sweep_ms && u->sweep_ms <= every)
+		return;
+	u->sweep_ms = every;
+	loop_timer_start(u->sweep, every, every);
 }
 
 /* ---- the response ---- */
@@ -483,10 +509,10 @@ uplink_start(struct uplink *u, const struct uplink_request *r, struct uplink_cal
 	c->next = u->calls;
 	if (c->next)
 		c->next->prev = c;
-	else
-		loop_timer_start(u->sweep, u->o.idle_ms < 4 * SWEEP_MS ? u->o.idle_ms / 4 + 1 : SWEEP_MS,
-			u->o.idle_ms < 4 * SWEEP_MS ? u->o.idle_ms / 4 + 1 : SWEEP_MS);
 	u->calls = c;
+	c->idle_ms = r->provider->idle_ms ? r->provider->idle_ms : u->o.idle_ms;
+	c->total_ms = r->provider->total_ms ? r->provider->total_ms : u->o.total_ms;
+	sweep_for(u, c);
 	int rc = call_begin(c, r, e);
 
 	if (rc < 0)

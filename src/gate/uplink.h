@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * HTTP requests to providers: libcurl's multi interface on the loop. Streams the response as it comes, reuses
- * connections, ends a call that is silent for too long. One object in the gate; all on the loop's thread.
+ * connections, ends a call that is silent or lasts for too long. One object in the gate; all on the loop's
+ * thread.
  */
 #pragma once
 
@@ -31,7 +32,7 @@ struct uplink_end {
 
 struct uplink_opts {
 	void *owner;
-	uint64_t idle_ms;
+	uint64_t idle_ms, total_ms; /* where a provider has none of its own */
 	uint64_t connect_ms;
 	const char *ca_file; /* NULL: the system's */
 	size_t max_response;

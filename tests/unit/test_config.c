@@ -42,7 +42,8 @@ test_all_keys(void **state)
 		"listen: \"[::1]:9000\"\ndata: /srv/p\nlog: debug\nuid_base: 70000\ndefault_model: m1\n"
 		"puppet: {enabled: false}\n"
 		"providers:\n  - name: local\n    url: http://127.0.0.1:8000/v/\n    auth: bearer\n"
-		"    key_file: /etc/key\n    proxy: http://proxy:3128\n    models: [\"m*\", x]\n"
+		"    key_file: /etc/key\n    proxy: http://proxy:3128\n    idle: 90s\n    models: [\"m*\", "
+		"x]\n"
 		"models:\n  - {id: m1, display_name: M One, max_input_tokens: 1000, max_tokens: 10}\n  - id: "
 		"m2\n"
 		"sandbox:\n  platform: ptrace\n  runsc: /opt/runsc\n  image: /img\n  guest: /g\n  memory: "
@@ -63,6 +64,8 @@ test_all_keys(void **state)
 	assert_string_equal(c->providers[0].url, "http://127.0.0.1:8000/v");
 	assert_int_equal(c->providers[0].auth, CONFIG_AUTH_BEARER);
 	assert_null(c->providers[0].key_env);
+	assert_int_equal(c->providers[0].idle_ms, 90000);
+	assert_int_equal(c->providers[0].total_ms, LIM_MODEL_TOTAL_MS);
 	assert_string_equal(c->providers[0].models[1], "x");
 	assert_string_equal(c->models[0].display_name, "M One");
 	assert_string_equal(c->models[1].display_name, "m2");
@@ -106,6 +109,9 @@ test_mistakes(void **state)
 		{PROVIDER("    key_env: A-B\n"),
 			"f: providers[0]: key_env must be the name of an environment variable"},
 		{PROVIDER("    key_file: b\n"), "f: providers[0]: key_file must be an absolute path"},
+		{PROVIDER("    idle: 5\n"),
+			"f: providers[0].idle: \"5\" is not understood, write it like 2m"},
+		{PROVIDER("    total: 25h\n"), "f: providers[0].total: 25h is out of range"},
 		{PROVIDER("  - name: a\n    models: [y]\n"),
 			"f: providers[1]: a second provider has the name a"},
 		{"providers:\n  - name: puppet\n    models: [x]\n",
