@@ -106,7 +106,8 @@ has_overlay(void)
 	char *text = NULL;
 	size_t n = 0;
 
-	if (beneath_read(AT_FDCWD, "/proc/filesystems", 64 * KIB, &text, &n, NULL) < 0)
+	text = beneath_read(AT_FDCWD, "/proc/filesystems", 64 * KIB, &n, NULL);
+	if (!text)
 		return false;
 	bool found = str_find_str(str_n(text, n), STR("\toverlay\n")) < n;
 

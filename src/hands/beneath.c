@@ -29,7 +29,7 @@ resolve_of(enum beneath_mode mode)
 }
 
 int
-beneath_open(int dirfd, const char *path, int flags, enum beneath_mode mode, int *out, struct err *e)
+beneath_open(int dirfd, const char *path, int flags, enum beneath_mode mode, struct err *e)
 {
 	struct open_how how = {
 		.flags = (uint64_t)(flags | O_CLOEXEC | ((flags & O_PATH) ? 0 : O_NOCTTY)),
@@ -45,10 +45,8 @@ beneath_open(int dirfd, const char *path, int flags, enum beneath_mode mode, int
 		if (fd >= 0 || (errno != EAGAIN && errno != EINTR))
 			break;
 	}
-	if (fd >= 0) {
-		*out = (int)fd;
-		return 0;
-	}
+	if (fd >= 0)
+		return (int)fd;
 	if (errno == ENOENT)
 		return err_set(e, ERR_NOT_FOUND, "%s does not exist", path);
 	if (errno == ELOOP || errno == EXDEV)
@@ -57,33 +55,28 @@ beneath_open(int dirfd, const char *path, int flags, enum beneath_mode mode, int
 }
 
 int
-beneath_mkdirs(int dirfd, struct str path, enum beneath_mode mode, int *out, struct err *e)
+beneath_mkdirs(int dirfd, struct str path, enum beneath_mode mode, struct err *e)
 {
-	AUTO(fd) int at = -1;
 	char name[NAME_CAP];
-	int r = beneath_open(dirfd, ".", O_PATH | O_DIRECTORY, BENEATH_STRICT, &at, e);
+	int at = beneath_open(dirfd, ".", O_PATH | O_DIRECTORY, BENEATH_STRICT, e);
 
-	while (r == 0 && path.n > 0) {
+	while (at >= 0 && path.n > 0) {
 		struct str part = str_next(&path, '/');
-		AUTO(fd) int next = -1;
+		AUTO(fd) int up = at;
 
-		if (part.n == 0 || str_eqz(part, "."))
+		if (part.n == 0 || str_eqz(part, ".")) {
+			MOVE_FD(up);
 			continue;
+		}
 		if (str_eqz(part, ".."))
 			return err_set(e, ERR_FORBIDDEN, "\"..\" in a path");
 		if (!str_copy_z(part, name, sizeof(name)))
 			return err_set(e, ERR_INVALID, "a file name is longer than %d bytes", NAME_CAP - 1);
-		if (mkdirat(at, name, 0755) < 0 && errno != EEXIST)
+		if (mkdirat(up, name, 0755) < 0 && errno != EEXIST)
 			return err_os(e, "mkdir %s", name);
-		r = beneath_open(at, name, O_PATH | O_DIRECTORY, mode, &next, e);
-		if (r == 0) {
-			fd_close(at);
-			at = MOVE_FD(next);
-		}
+		at = beneath_open(up, name, O_PATH | O_DIRECTORY, mode, e);
 	}
-	if (r == 0)
-		*out = MOVE_FD(at);
-	return r;
+	return at;
 }
 
 /* ---- removal ---- */
@@ -122,11 +115,11 @@ hoist(struct removal *x, int from, const char *name, struct err *e)
 static int
 empty_child(struct removal *x, const char *name, struct err *e)
 {
-	int fd = -1;
-	int r = beneath_open(x->top, name, O_RDONLY | O_DIRECTORY, BENEATH_STRICT, &fd, e);
+	int fd = beneath_open(x->top, name, O_RDONLY | O_DIRECTORY, BENEATH_STRICT, e);
+	int r;
 
-	if (r < 0)
-		return r;
+	if (fd < 0)
+		return fd;
 	AUTO(dir) DIR *d = fdopendir(fd);
 
 	if (!d) {
@@ -149,11 +142,11 @@ empty_child(struct removal *x, const char *name, struct err *e)
 static int
 empty_top(struct removal *x, bool *left, struct err *e)
 {
-	int fd = -1;
-	int r = beneath_open(x->top, ".", O_RDONLY | O_DIRECTORY, BENEATH_STRICT, &fd, e);
+	int fd = beneath_open(x->top, ".", O_RDONLY | O_DIRECTORY, BENEATH_STRICT, e);
+	int r;
 
-	if (r < 0)
-		return r;
+	if (fd < 0)
+		return fd;
 	AUTO(dir) DIR *d = fdopendir(fd);
 
 	if (!d) {
@@ -226,39 +219,53 @@ beneath_write(int dirfd, const char *name, struct str content, struct err *e)
 	return 0;
 }
 
-int
-beneath_read(int dirfd, const char *name, size_t max, char **out, size_t *n, struct err *e)
+/* Up to `cap` bytes. Returns how many, or -1. */
+static ssize_t
+read_all(int fd, char *p, size_t cap)
 {
-	AUTO(fd) int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	size_t got = 0;
 
-	if (fd < 0 && errno == ENOENT)
-		return err_set(e, ERR_NOT_FOUND, "%s does not exist", name);
-	if (fd < 0)
-		return err_os(e, "open %s", name);
-	char *p = malloc(max + 2);
-
-	if (!p)
-		return err_set(e, ERR_NO_MEMORY, "%s", name);
-	for (;;) {
-		ssize_t k = read(fd, p + got, max + 1 - got);
+	while (got < cap) {
+		ssize_t k = read(fd, p + got, cap - got);
 
 		if (k < 0 && errno == EINTR)
 			continue;
-		if (k <= 0 || got + (size_t)k > max) {
-			got += k > 0 ? (size_t)k : 0;
-			if (k == 0)
-				break;
-			free(p);
-			return k < 0 ? err_os(e, "read %s", name)
-				     : err_set(e, ERR_TOO_LARGE, "%s is over %zu bytes", name, max);
-		}
+		if (k < 0)
+			return -1;
+		if (k == 0)
+			break;
 		got += (size_t)k;
 	}
-	p[got] = '\0';
-	*out = p;
-	*n = got;
-	return 0;
+	return (ssize_t)got;
+}
+
+char *
+beneath_read(int dirfd, const char *name, size_t max, size_t *n, struct err *e)
+{
+	AUTO(fd) int fd = openat(dirfd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	char *p = fd >= 0 ? malloc(max + 2) : NULL;
+
+	if (fd < 0 && errno == ENOENT) {
+		err_set(e, ERR_NOT_FOUND, "%s does not exist", name);
+		return NULL;
+	}
+	if (!p) {
+		err_os(e, "open %s", name);
+		return NULL;
+	}
+	ssize_t got = read_all(fd, p, max + 1);
+
+	if (got >= 0 && (size_t)got <= max) {
+		p[got] = '\0';
+		*n = (size_t)got;
+		return p;
+	}
+	if (got < 0)
+		err_os(e, "read %s", name);
+	else
+		err_set(e, ERR_TOO_LARGE, "%s is over %zu bytes", name, max);
+	free(p);
+	return NULL;
 }
 
 int

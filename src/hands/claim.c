@@ -246,15 +246,15 @@ move_workspace(const char *from, const char *to, struct err *e)
 static int
 take_warm(struct session *s, struct sandbox *sb, struct err *e)
 {
-	struct sandbox_ops ops = session_sandbox_ops(s);
 	char from[HANDS_PATH], to[HANDS_PATH];
 
 	hands_path(from, "%s", sb->workspace);
 	env_session_dir(&s->h->env, s->id.z, to);
 	s->generation++;
 	s->sb = sb;
+	struct sandbox_tenancy t = {id_str(&s->id), s->generation, to, session_sandbox_ops(s)};
 	int saved = session_save(s, e);
-	int r = sandbox_bind(sb, id_str(&s->id), s->generation, to, &ops, saved == 0 ? e : NULL);
+	int r = sandbox_bind(sb, &t, saved == 0 ? e : NULL);
 
 	r = saved < 0 ? saved : r;
 	if (r == 0)
@@ -340,6 +340,27 @@ get_sandbox(struct session *s, struct claim *c, bool root_files, enum hands_step
 	return root_files ? 0 : start(s, c, e);
 }
 
+/* The root of a running sandbox is cached inside: it has to be started anew to see files that are put there.
+ */
+static int
+restart_for_root_files(struct session *s, struct err *e)
+{
+	if (execs_running(&s->execs))
+		return err_set(e, ERR_CONFLICT,
+			"a file outside the work directory and the uploads cannot be added while tools run");
+	sandbox_stop(s->sb, "stopped");
+	return 0;
+}
+
+static void
+fail_new(struct session *s, enum hands_step step, const struct err *why)
+{
+	/* A sandbox whose taking over failed half-way is of no use to anybody. */
+	if (s->sb && s->claims->how == CLAIM_WARM && s->sb->phase == SANDBOX_READY)
+		sandbox_stop(s->sb, "stopped");
+	fail(s, step, why);
+}
+
 /* True when the claim moved on. */
 static bool
 do_new(struct session *s, struct claim *c)
@@ -353,15 +374,10 @@ do_new(struct session *s, struct claim *c)
 	int r = check_host(&s->h->env, &step, &e);
 
 	if (r == 0 && s->sb && root_files) {
-		/* The root of a running sandbox is cached inside: it has to be started anew to see the files.
-		 */
 		step = STEP_UPLOAD;
-		if (!execs_running(&s->execs)) {
-			sandbox_stop(s->sb, "stopped");
+		r = restart_for_root_files(s, &e);
+		if (r == 0)
 			return false;
-		}
-		r = err_set(&e, ERR_CONFLICT,
-			"a file outside the work directory and the uploads cannot be added while tools run");
 	} else if (r == 0 && s->sb) {
 		c->how = c->tries ? c->how : CLAIM_EXISTING;
 	} else if (r == 0) {
@@ -369,14 +385,10 @@ do_new(struct session *s, struct claim *c)
 	}
 	if (r == 0)
 		r = ask_files(s, c, &e);
-	if (r < 0) {
-		/* A sandbox whose taking over failed half-way is of no use to anybody. */
-		if (s->sb && c->how == CLAIM_WARM && s->sb->phase == SANDBOX_READY)
-			sandbox_stop(s->sb, "stopped");
-		fail(s, step, &e);
-		return true;
-	}
-	c->state = CLAIM_FILES;
+	if (r < 0)
+		fail_new(s, step, &e);
+	else
+		c->state = CLAIM_FILES;
 	return true;
 }
 
@@ -400,15 +412,13 @@ run_place(void *arg, struct job_reply *reply, struct err *e)
 	reply->step = STEP_UPLOAD;
 	for (size_t i = 0; r == 0 && i < c->n_files; i++) {
 		const struct claim_file *f = &c->files[i];
-		enum place_where where = PLACE_ROOT;
-		struct str relative;
+		struct place_what what = {.fd = f->fd, .size = f->size};
 
 		if (!f->missing)
 			continue;
-		r = place_route(str_z(f->path), &where, &relative, e);
-		if (r == 0 && where != PLACE_ROOT)
-			r = place_file(
-				where == PLACE_UPLOADS ? uploads : work, where, relative, f->fd, f->size, e);
+		r = place_route(str_z(f->path), &what.where, &what.relative, e);
+		if (r == 0 && what.where != PLACE_ROOT)
+			r = place_file(what.where == PLACE_UPLOADS ? uploads : work, &what, e);
 		if (r < 0)
 			err_wrap(e, "%.150s", f->path);
 	}

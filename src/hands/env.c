@@ -58,13 +58,12 @@ static int
 put_guest(const struct hands_env *v, struct err *e)
 {
 	char to[HANDS_PATH];
-	char *p = NULL;
 	size_t n = 0;
-	int r = beneath_read(AT_FDCWD, v->cfg.guest_binary, 64 * MIB, &p, &n, e);
+	char *p = beneath_read(AT_FDCWD, v->cfg.guest_binary, 64 * MIB, &n, e);
 
-	if (r < 0)
+	if (!p)
 		return err_wrap(e, "guest binary");
-	r = put_file(hands_path(to, "%s/bin/guest", v->cfg.run_dir), str_n(p, n), e);
+	int r = put_file(hands_path(to, "%s/bin/guest", v->cfg.run_dir), str_n(p, n), e);
 	free(p);
 	return r;
 }

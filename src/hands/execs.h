@@ -32,10 +32,12 @@ struct execs {
 	void (*on_overdue)(void *owner, struct exec *x); /* its time and the grace are over */
 };
 
+/* In the owner's storage. */
 void execs_init(
 	struct execs *x, struct loop *l, void *owner, void (*on_overdue)(void *owner, struct exec *x));
 void execs_done(struct execs *x);
 
+/* NULL: not known. */
 struct exec *execs_find(const struct execs *x, struct str id);
 /* True when one has no result yet. */
 bool execs_running(const struct execs *x);

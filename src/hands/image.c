@@ -75,10 +75,10 @@ static size_t
 add_file(const char *path, const char *suite, struct buf *out)
 {
 	struct str name = str_z(path);
-	char *text = NULL;
 	size_t n = 0, found = 0;
+	char *text = beneath_read(AT_FDCWD, path, MIB, &n, NULL);
 
-	if (beneath_read(AT_FDCWD, path, MIB, &text, &n, NULL) == 0)
+	if (text)
 		found = image_pick_sources(str_n(text, n), str_ends(name, STR(".sources")), suite, out);
 	free(text);
 	return found;
@@ -342,14 +342,14 @@ static int
 write_manifest(const struct build *b, struct err *e)
 {
 	AUTO(buf) struct buf out;
-	char path[HANDS_PATH], hex[HASH_HEX], when[TIME_TEXT_MAX], *status = NULL;
+	char path[HANDS_PATH], hex[HASH_HEX], when[TIME_TEXT_MAX];
 	size_t n = 0;
 	uint64_t count = 0;
-	int r = beneath_read(
-		AT_FDCWD, hands_path(path, "%s/var/lib/dpkg/status", b->rootfs), STATUS_MAX, &status, &n, e);
+	char *status = beneath_read(
+		AT_FDCWD, hands_path(path, "%s/var/lib/dpkg/status", b->rootfs), STATUS_MAX, &n, e);
 
-	if (r < 0)
-		return r;
+	if (!status)
+		return err_wrap(e, "package list");
 	buf_init(&out, MANIFEST_MAX);
 	struct json_w w = json_w(&out);
 
@@ -367,7 +367,8 @@ write_manifest(const struct build *b, struct err *e)
 	jw_kz(&w, "hash", hex);
 	jw_obj_end(&w);
 	free(status);
-	r = buf_check(&out, e);
+	int r = buf_check(&out, e);
+
 	return r < 0 ? r : write_text(hands_path(path, "%s/manifest.json", b->dir), buf_str(&out), e);
 }
 
@@ -500,10 +501,10 @@ static void
 read_manifest(const char *path, struct image_info *out)
 {
 	AUTO(json) struct json_t *v = NULL;
-	char *text = NULL;
 	size_t n = 0;
+	char *text = beneath_read(AT_FDCWD, path, MANIFEST_MAX, &n, NULL);
 
-	if (beneath_read(AT_FDCWD, path, MANIFEST_MAX, &text, &n, NULL) < 0)
+	if (!text)
 		return;
 	int r = json_parse(str_n(text, n), &v, NULL);
 

@@ -71,7 +71,10 @@ place_files(const struct launch *l, const char *rootfs, struct err *e)
 	if (l->n_files && root < 0)
 		return err_os(e, "open %s", rootfs);
 	for (size_t i = 0; r == 0 && i < l->n_files; i++) {
-		r = place_file(root, PLACE_ROOT, l->files[i].path, l->files[i].fd, l->files[i].size, e);
+		const struct place_what what = {
+			PLACE_ROOT, l->files[i].path, l->files[i].fd, l->files[i].size};
+
+		r = place_file(root, &what, e);
 		if (r < 0)
 			err_wrap(e, "/%.*s", STRF(l->files[i].path));
 	}
@@ -126,13 +129,13 @@ static int
 read_pid(const char *dir, struct launch_result *out, struct err *e)
 {
 	AUTO(fd) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char *text = NULL;
 	size_t n = 0;
 	uint64_t pid = 0;
-	int r = fd < 0 ? err_os(e, "open %s", dir) : beneath_read(fd, "pid", 32, &text, &n, e);
+	char *text = fd < 0 ? NULL : beneath_read(fd, "pid", 32, &n, e);
+	int r = 0;
 
-	if (r < 0)
-		return r;
+	if (!text)
+		return err_set(e, ERR_UNAVAILABLE, "runsc wrote no pid");
 	if (!str_to_u64(str_trim(str_n(text, n)), &pid) || pid < 2)
 		r = err_set(e, ERR_UNAVAILABLE, "runsc wrote no pid");
 	free(text);
@@ -243,7 +246,7 @@ kill_round(const struct launch_stop *s, const char *root, bool by_name)
 		alive++;
 	}
 	if (by_name)
-		alive += runsc_kill_leftovers(root);
+		alive += runsc_signal_leftovers(root, SIGKILL);
 	return alive > 0;
 }
 

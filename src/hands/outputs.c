@@ -42,6 +42,7 @@ struct outputs {
 	char dir[HANDS_PATH];
 	struct entry *list; /* at most LIM_OUTPUT_FILES */
 	size_t n, cap;
+	uint64_t bytes; /* sizes of all that was reported */
 	uint64_t scan;
 	size_t pace; /* files told in one scan at most; 0: all */
 	bool changed;
@@ -54,8 +55,7 @@ struct scan {
 	bool settled;
 	size_t visited, told;
 	bool more; /* files wait for the next scan */
-	void (*on_file)(void *arg, const struct outputs_file *f, int fd);
-	void *arg;
+	const struct outputs_sink *to;
 	char path[LIM_PATH];
 	size_t n;
 };
@@ -112,7 +112,9 @@ load(struct outputs *o)
 	char *text = NULL;
 	size_t n = 0;
 
-	if (dir < 0 || beneath_read(dir, "outputs.json", SAVED_MAX, &text, &n, NULL) < 0)
+	if (dir >= 0)
+		text = beneath_read(dir, "outputs.json", SAVED_MAX, &n, NULL);
+	if (!text)
 		return;
 	json_parse(str_n(text, n), &v, NULL);
 	free(text);
@@ -129,6 +131,7 @@ load(struct outputs *o)
 		en->path = h;
 		en->reported = (struct look){(uint64_t)json_int(json_at(x, 1), 0),
 			(uint64_t)json_int(json_at(x, 2), 0), (uint64_t)json_int(json_at(x, 3), 0)};
+		o->bytes += en->reported.size;
 	}
 }
 
@@ -191,8 +194,10 @@ forget_missing(struct outputs *o)
 	for (size_t i = 0; i < o->n; i++) {
 		bool gone = o->list[i].scan != o->scan;
 
-		if (gone && (!o->list[i].reported.ino || o->n == LIM_OUTPUT_FILES))
+		if (gone && (!o->list[i].reported.ino || o->n == LIM_OUTPUT_FILES)) {
+			o->bytes -= o->list[i].reported.size;
 			continue;
+		}
 		o->list[kept++] = o->list[i];
 	}
 	o->n = kept;
@@ -209,12 +214,11 @@ same(const struct look *a, const struct look *b)
 static void
 see_file(struct scan *s, int dir, const char *name, struct str path)
 {
-	AUTO(fd) int fd = -1;
+	/* Non-blocking, because it may have become a pipe since it was listed. */
+	AUTO(fd) int fd = beneath_open(dir, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, BENEATH_STRICT, NULL);
 	struct stat st;
 
-	/* Non-blocking, because it may have become a pipe since it was listed. */
-	if (beneath_open(dir, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW, BENEATH_STRICT, &fd, NULL) < 0 ||
-		fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !str_is_utf8(path))
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !str_is_utf8(path))
 		return;
 	struct look now = {(uint64_t)st.st_size,
 		(uint64_t)st.st_mtim.tv_sec * 1000000000ull + (uint64_t)st.st_mtim.tv_nsec, st.st_ino};
@@ -232,12 +236,18 @@ see_file(struct scan *s, int dir, const char *name, struct str path)
 		s->more = true;
 		return;
 	}
+	/* A file of holes is large for whoever copies it, and costs the sandbox no disk. */
+	uint64_t others = s->o->bytes - en->reported.size;
+
+	if (others + now.size > LIM_OUTPUT_BYTES)
+		return;
 	s->told++;
+	s->o->bytes = others + now.size;
 	en->reported = now;
 	s->o->changed = true;
 	struct outputs_file f = {path, now.size, now.mtime_ns / 1000};
 
-	s->on_file(s->arg, &f, MOVE_FD(fd));
+	s->to->on_file(s->to->arg, &f, MOVE_FD(fd));
 }
 
 static bool see_dir(struct scan *s, int parent, const char *name, unsigned depth);
@@ -272,9 +282,9 @@ see_entry(struct scan *s, int dir, const struct dirent *de, unsigned depth)
 static bool
 see_dir(struct scan *s, int parent, const char *name, unsigned depth)
 {
-	int fd = -1;
+	int fd = beneath_open(parent, name, O_RDONLY | O_DIRECTORY, BENEATH_STRICT, NULL);
 
-	if (beneath_open(parent, name, O_RDONLY | O_DIRECTORY, BENEATH_STRICT, &fd, NULL) < 0)
+	if (fd < 0)
 		return true;
 	AUTO(dir) DIR *d = fdopendir(fd);
 
@@ -298,11 +308,10 @@ outputs_pace(struct outputs *o, size_t files)
 }
 
 int
-outputs_scan(struct outputs *o, const char *path, bool settled,
-	void (*on_file)(void *arg, const struct outputs_file *f, int fd), void *arg, struct err *e)
+outputs_scan(struct outputs *o, const char *path, bool settled, const struct outputs_sink *to, struct err *e)
 {
 	AUTO(fd) int fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	struct scan s = {.o = o, .settled = settled, .on_file = on_file, .arg = arg};
+	struct scan s = {.o = o, .settled = settled, .to = to};
 
 	if (fd < 0)
 		return errno == ENOENT ? err_set(e, ERR_NOT_FOUND, "%s does not exist", path)

@@ -26,11 +26,17 @@ void outputs_free(struct outputs *o);
  * descriptors until it has copied it. */
 void outputs_pace(struct outputs *o, size_t files);
 
+/* Who is told; takes the read-only descriptor. */
+struct outputs_sink {
+	void (*on_file)(void *arg, const struct outputs_file *f, int fd);
+	void *arg;
+};
+
 /*
- * One scan of the directory `path`. Calls on_file (which takes the read-only descriptor) for each regular
+ * One scan of the directory `path`. Tells `to` about each regular
  * file that is new or differs from what was reported. Unless `settled` a file must look the same in two scans
  * in a row first: it may be written still. 1 when the pace held files back. ERR_NOT_FOUND when there is no
  * such directory; other failures skip the entry.
  */
-int outputs_scan(struct outputs *o, const char *path, bool settled,
-	void (*on_file)(void *arg, const struct outputs_file *f, int fd), void *arg, struct err *e);
+int outputs_scan(
+	struct outputs *o, const char *path, bool settled, const struct outputs_sink *to, struct err *e);

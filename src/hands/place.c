@@ -110,38 +110,45 @@ check_source(int fd, uint64_t size, struct err *e)
 	return 0;
 }
 
-int
-place_file(int root, enum place_where where, struct str relative, int fd, uint64_t size, struct err *e)
+/* Under a temporary name first: the file appears whole or not at all. */
+static int
+place_in(int dir, const char *name, const struct place_what *w, struct err *e)
 {
-	enum beneath_mode mode = where == PLACE_ROOT ? BENEATH_IN_ROOT : BENEATH_STRICT;
-	size_t slash = relative.n;
-	char name[NAME_CAP];
-	AUTO(fd) int dir = -1;
-	AUTO(fd) int to = -1;
-	int r = check_source(fd, size, e);
-
-	while (slash > 0 && relative.p[slash - 1] != '/')
-		slash--;
-	if (r == 0 && !str_copy_z(str_sub(relative, slash, relative.n), name, sizeof(name)))
-		r = err_set(e, ERR_INVALID, "an over-long file name");
-	if (r == 0)
-		r = beneath_mkdirs(root, str_sub(relative, 0, slash ? slash - 1 : 0), mode, &dir, e);
-	if (r < 0)
-		return r;
-	/* A directory found through links may be anywhere below the root; from here on only its own
-	 * descriptor counts. */
 	static const char tmp[] = ".pinfold-upload";
 
 	unlinkat(dir, tmp, 0);
-	to = openat(dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	AUTO(fd) int to = openat(dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+
 	if (to < 0)
 		return err_os(e, "create");
-	r = copy_bytes(fd, to, size, e);
-	if (r == 0 && fchmod(to, where == PLACE_UPLOADS ? 0444 : 0644) < 0)
+	int r = copy_bytes(w->fd, to, w->size, e);
+
+	if (r == 0 && fchmod(to, w->where == PLACE_UPLOADS ? 0444 : 0644) < 0)
 		r = err_os(e, "chmod");
 	if (r == 0 && renameat(dir, tmp, dir, name) < 0)
 		r = err_os(e, "rename");
 	if (r < 0)
 		unlinkat(dir, tmp, 0);
 	return r;
+}
+
+int
+place_file(int root, const struct place_what *w, struct err *e)
+{
+	enum beneath_mode mode = w->where == PLACE_ROOT ? BENEATH_IN_ROOT : BENEATH_STRICT;
+	size_t slash = w->relative.n;
+	char name[NAME_CAP];
+	int r = check_source(w->fd, w->size, e);
+
+	while (slash > 0 && w->relative.p[slash - 1] != '/')
+		slash--;
+	if (r == 0 && !str_copy_z(str_sub(w->relative, slash, w->relative.n), name, sizeof(name)))
+		r = err_set(e, ERR_INVALID, "an over-long file name");
+	if (r < 0)
+		return r;
+	/* A directory found through links may be anywhere below the root; from here on only its descriptor
+	 * counts. */
+	AUTO(fd) int dir = beneath_mkdirs(root, str_sub(w->relative, 0, slash ? slash - 1 : 0), mode, e);
+
+	return dir < 0 ? dir : place_in(dir, name, w, e);
 }

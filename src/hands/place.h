@@ -19,7 +19,14 @@ enum place_where {
  * the sandbox owns otherwise) and tells the place and the path relative to it (borrowed). ERR_INVALID. */
 int place_route(struct str path, enum place_where *where, struct str *relative, struct err *e);
 
+struct place_what {
+	enum place_where where;
+	struct str relative; /* borrowed */
+	int fd;              /* regular file; its position does not matter */
+	uint64_t size;
+};
+
 /* Copies exactly `size` bytes of `fd` to `relative` below the directory `root`, making directories as needed;
  * the file appears whole, by rename. ERR_INVALID when the descriptor holds less, ERR_FORBIDDEN when a link is
  * in the way, ERR_IO. */
-int place_file(int root, enum place_where where, struct str relative, int fd, uint64_t size, struct err *e);
+int place_file(int root, const struct place_what *w, struct err *e);

@@ -2,6 +2,7 @@
 #include "hands/probe.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -9,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "hands/beneath.h"
@@ -16,9 +18,11 @@
 #include "hands/runsc.h"
 #include "hands/workspace.h"
 
-#define KEPT_MAX   4096
-#define QUIRK_EXIT 42
-#define FAST_MS    5000 /* kvm hangs on some hosts instead of failing */
+#define KEPT_MAX     4096
+#define CLEAR_MS     20
+#define CLEAR_ROUNDS 250
+#define QUIRK_EXIT   42
+#define FAST_MS      5000 /* kvm hangs on some hosts instead of failing */
 
 static const struct candidate {
 	const char *name;
@@ -53,7 +57,9 @@ recall(const struct hands_env *env, const char *key, struct probe_result *out)
 	char *text = NULL;
 	size_t n = 0;
 
-	if (dir < 0 || beneath_read(dir, "platform.json", KEPT_MAX, &text, &n, NULL) < 0)
+	if (dir >= 0)
+		text = beneath_read(dir, "platform.json", KEPT_MAX, &n, NULL);
+	if (!text)
 		return false;
 	int r = json_parse(str_n(text, n), &v, NULL);
 
@@ -131,11 +137,11 @@ static void PRINTF_FMT(2, 3) add_note(struct probe_result *p, const char *fmt, .
 static void
 last_words(const char *file, char *dst, size_t cap)
 {
-	char *text = NULL;
 	size_t n = 0;
+	char *text = beneath_read(AT_FDCWD, file, 64 * KIB, &n, NULL);
 
 	dst[0] = '\0';
-	if (beneath_read(AT_FDCWD, file, 64 * KIB, &text, &n, NULL) < 0)
+	if (!text)
 		return;
 	struct str s = str_trim(str_n(text, n));
 
@@ -147,13 +153,23 @@ last_words(const char *file, char *dst, size_t cap)
 	free(text);
 }
 
+/* Kills what an attempt left and waits for it: its socket's name and its memory are free for the next one
+ * then. */
+static void
+clear_away(const char *root)
+{
+	for (int i = 0; i < CLEAR_ROUNDS && runsc_signal_leftovers(root, SIGKILL) > 0; i++)
+		usleep(CLEAR_MS * 1000);
+}
+
 static bool
 try_one(const struct hands_env *env, const char *dir, const struct candidate *c, struct probe_result *p)
 {
 	char root[HANDS_PATH], words[HANDS_PATH], tail[128];
+	struct id id = id_new("probe", clock_wall_us());
 	struct runsc r = {
 		env->cfg.runsc, c->name, hands_path(root, "%s/runsc-%.20s", dir, c->name), NULL, NULL};
-	struct runsc_run run = {.bundle = dir, .id = "probe", .out = -1, .timeout_ms = c->timeout_ms};
+	struct runsc_run run = {.bundle = dir, .id = id.z, .out = -1, .timeout_ms = c->timeout_ms};
 	struct err e = {0};
 	int status = -1;
 	AUTO(fd)
@@ -163,7 +179,7 @@ try_one(const struct hands_env *env, const char *dir, const struct candidate *c,
 	run.err = err;
 	int rc = runsc_run(&r, &run, &status, &e);
 
-	runsc_kill_leftovers(root);
+	clear_away(root);
 	last_words(words, tail, sizeof(tail));
 	if (rc < 0)
 		add_note(p, "%s: %.120s", c->name, e.msg);

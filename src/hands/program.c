@@ -126,6 +126,36 @@ watch(const struct program *p, int pidfd, int words)
 	return true;
 }
 
+/* What a status says about the program not having run at all. */
+static int
+check_started(const struct program *p, int status, struct err *e)
+{
+	if (!WIFEXITED(status))
+		return 0;
+	if (WEXITSTATUS(status) == STATUS_NO_EXEC)
+		return err_set(e, ERR_UNAVAILABLE, "%s cannot be executed", p->argv[0]);
+	if (WEXITSTATUS(status) == STATUS_NO_CGROUP && p->n_entries)
+		return err_set(e, ERR_UNAVAILABLE, "%s could not enter its cgroup", p->argv[0]);
+	return 0;
+}
+
+static int
+wait_for(const struct program *p, int pid, int in, int *status, struct err *e)
+{
+	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	bool in_time = pidfd >= 0 && watch(p, pidfd, in);
+
+	if (!in_time)
+		kill(pid, SIGKILL);
+	while (waitpid(pid, status, 0) < 0)
+		if (errno != EINTR)
+			return err_os(e, "wait for %s", p->argv[0]);
+	if (!in_time)
+		return err_set(e, ERR_TIMEOUT, "%s did not end within %llu ms", p->argv[0],
+			(unsigned long long)p->timeout_ms);
+	return check_started(p, *status, e);
+}
+
 int
 program_run(const struct program *p, int *status, struct err *e)
 {
@@ -142,24 +172,7 @@ program_run(const struct program *p, int *status, struct err *e)
 
 	fd_close(words[1]);
 	errno = os;
-	if (pid < 0)
-		return err_os(e, "fork");
-	AUTO(fd) int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	bool in_time = pidfd >= 0 && watch(p, pidfd, in);
-
-	if (!in_time)
-		kill(pid, SIGKILL);
-	while (waitpid(pid, status, 0) < 0)
-		if (errno != EINTR)
-			return err_os(e, "wait for %s", p->argv[0]);
-	if (!in_time)
-		return err_set(e, ERR_TIMEOUT, "%s did not end within %llu ms", p->argv[0],
-			(unsigned long long)p->timeout_ms);
-	if (WIFEXITED(*status) && WEXITSTATUS(*status) == STATUS_NO_EXEC)
-		return err_set(e, ERR_UNAVAILABLE, "%s cannot be executed", p->argv[0]);
-	if (WIFEXITED(*status) && WEXITSTATUS(*status) == STATUS_NO_CGROUP && p->n_entries)
-		return err_set(e, ERR_UNAVAILABLE, "%s could not enter its cgroup", p->argv[0]);
-	return 0;
+	return pid < 0 ? err_os(e, "fork") : wait_for(p, pid, in, status, e);
 }
 
 int

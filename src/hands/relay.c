@@ -162,8 +162,7 @@ relay_released(struct rpc_peer *p, uint64_t call)
 }
 
 void
-relay_output_file(
-	struct rpc_peer *p, struct str session, struct str path, uint64_t size, uint64_t mtime_us, int fd)
+relay_output_file(struct rpc_peer *p, struct str session, const struct outputs_file *f, int fd)
 {
 	struct message m;
 
@@ -173,9 +172,9 @@ relay_output_file(
 	}
 	begin(&m, HANDS_OUTPUT_FILE, 0, SMALL_FRAME);
 	frame_str(&m.w, session);
-	frame_str(&m.w, path);
-	frame_u64(&m.w, size);
-	frame_u64(&m.w, mtime_us);
+	frame_str(&m.w, f->path);
+	frame_u64(&m.w, f->size);
+	frame_u64(&m.w, f->mtime_us);
 	frame_end(&m.w, FRAME_FD);
 	rpc_send_fd(p, &m.b, fd);
 	buf_done(&m.b);

@@ -136,7 +136,7 @@ names_root(const char *pid, struct str option)
 }
 
 int
-runsc_kill_leftovers(const char *root)
+runsc_signal_leftovers(const char *root, int sig)
 {
 	char option[OPT_MAX];
 	AUTO(dir) DIR *d = opendir("/proc");
@@ -148,7 +148,7 @@ runsc_kill_leftovers(const char *root)
 
 		if (!str_to_u64(str_z(de->d_name), &pid) || pid <= 1 || (int)pid == getpid())
 			continue;
-		if (names_root(de->d_name, str_z(option)) && kill((int)pid, SIGKILL) == 0)
+		if (names_root(de->d_name, str_z(option)) && kill((int)pid, sig) == 0)
 			n++;
 	}
 	return n;

@@ -35,6 +35,6 @@ int runsc_run(const struct runsc *r, const struct runsc_run *run, int *status, s
  * such process. */
 uint64_t process_start_time(int pid);
 
-/* Kills every process whose command line names this runsc root: what is left of a sandbox whose pids are
- * unknown. Returns how many. */
-int runsc_kill_leftovers(const char *root);
+/* Sends a signal to every process whose command line names this runsc root: how the processes of a sandbox
+ * are found whose pids are unknown. Returns how many. */
+int runsc_signal_leftovers(const char *root, int sig);

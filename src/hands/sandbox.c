@@ -595,12 +595,10 @@ static int
 read_state(struct sandbox *s, int dir, char key[CHANNEL_KEY], struct err *e)
 {
 	AUTO(json) struct json_t *v = NULL;
-	char *text = NULL;
 	size_t n = 0;
-	int r = beneath_read(dir, "state.json", STATE_MAX, &text, &n, e);
+	char *text = beneath_read(dir, "state.json", STATE_MAX, &n, e);
+	int r = text ? json_parse(str_n(text, n), &v, e) : -(int)e->kind;
 
-	if (r == 0)
-		r = json_parse(str_n(text, n), &v, e);
 	free(text);
 	if (r < 0)
 		return r;
@@ -650,7 +648,7 @@ sandbox_adopt(
 	}
 	s->phase = SANDBOX_READY;
 	s->priv->launched = true;
-	beneath_read(dir, "execs", EXECS_MAX, &s->priv->known_execs, &s->priv->n_known_execs, NULL);
+	s->priv->known_execs = beneath_read(dir, "execs", EXECS_MAX, &s->priv->n_known_execs, NULL);
 	loop_timer_start(s->priv->timer, REDIAL_MS, 0);
 	loop_timer_start(s->priv->wall, env->cfg.wall_ms, 0);
 	*out = s;
@@ -658,14 +656,13 @@ sandbox_adopt(
 }
 
 int
-sandbox_bind(struct sandbox *s, struct str session, uint64_t generation, const char *workspace,
-	const struct sandbox_ops *ops, struct err *e)
+sandbox_bind(struct sandbox *s, const struct sandbox_tenancy *t, struct err *e)
 {
 	ASSERT(s->phase == SANDBOX_READY && !s->session.z[0]);
-	s->session = id_from(session);
-	s->generation = generation;
-	hands_path(s->workspace, "%s", workspace);
-	s->priv->ops = *ops;
+	s->session = id_from(t->session);
+	s->generation = t->generation;
+	hands_path(s->workspace, "%s", t->workspace);
+	s->priv->ops = t->ops;
 	loop_timer_start(s->priv->wall, s->priv->env->cfg.wall_ms, 0);
 	return save(s, e);
 }

@@ -82,9 +82,15 @@ int sandbox_start(struct sandbox **out, const struct sandbox_start *o, struct er
 int sandbox_adopt(
 	struct sandbox **out, const struct hands_env *env, const char *id, const struct sandbox_ops *ops);
 
-/* Gives a READY sandbox to a session whose workspace is now at `workspace`. */
-int sandbox_bind(struct sandbox *s, struct str session, uint64_t generation, const char *workspace,
-	const struct sandbox_ops *ops, struct err *e);
+struct sandbox_tenancy {
+	struct str session;
+	uint64_t generation;
+	const char *workspace;
+	struct sandbox_ops ops;
+};
+
+/* Gives a READY sandbox to a session, whose workspace is at `workspace` from now on. */
+int sandbox_bind(struct sandbox *s, const struct sandbox_tenancy *t, struct err *e);
 
 /* Other callbacks from now on, for one that was adopted. */
 void sandbox_own(struct sandbox *s, struct sandbox_ops ops);

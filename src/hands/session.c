@@ -56,7 +56,9 @@ load(struct session *s, struct err *e)
 	AUTO(fd)
 	int dir = open(env_session_dir(&s->h->env, s->id.z, path), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-	if (dir < 0 || beneath_read(dir, "session.json", RECORD_MAX, &text, &n, NULL) < 0)
+	if (dir >= 0)
+		text = beneath_read(dir, "session.json", RECORD_MAX, &n, NULL);
+	if (!text)
 		return 0;
 	int r = json_parse(str_n(text, n), &v, NULL);
 
@@ -208,7 +210,7 @@ on_output_file(void *arg, const struct outputs_file *f, int fd)
 {
 	const struct session *s = arg;
 
-	relay_output_file(s->h->control, id_str(&s->id), f->path, f->size, f->mtime_us, fd);
+	relay_output_file(s->h->control, id_str(&s->id), f, fd);
 }
 
 /* `settled` right after a tool ended, when its files are finished; what grows later is told when it stops
@@ -216,6 +218,7 @@ on_output_file(void *arg, const struct outputs_file *f, int fd)
 static void
 scan_outputs(struct session *s, bool settled)
 {
+	const struct outputs_sink to = {on_output_file, s};
 	char path[HANDS_PATH];
 	struct err e = {0};
 
@@ -224,7 +227,7 @@ scan_outputs(struct session *s, bool settled)
 		return;
 	hands_path(path, "%s/sb/%s/ws/session/outputs", s->h->env.cfg.run_dir, s->sb->id.z);
 	/* The sandbox may remove the directory, or put a link in its place: then there are no outputs. */
-	int r = outputs_scan(s->outputs, path, settled, on_output_file, s, &e);
+	int r = outputs_scan(s->outputs, path, settled, &to, &e);
 
 	if (r == -ERR_NO_MEMORY)
 		log_warn("outputs.scan", LOG_Z("session", s->id.z), LOG_ERR(&e));

@@ -44,6 +44,7 @@ struct session {
 	struct loop_task scan_task;
 };
 
+/* In memory, or NULL. */
 struct session *session_find(const struct hands *h, struct str id);
 /* Finds it, or reads what is on disk of it. NULL: out of memory, or the id cannot be a directory's name. */
 struct session *session_get(struct hands *h, struct str id, struct err *e);
@@ -54,6 +55,7 @@ bool session_settle(struct session *s);
 /* Releases the object; a sandbox goes on running. */
 void session_free(struct session *s);
 
+/* The files that are in the workspace, by id and mount path. */
 bool session_has_file(const struct session *s, struct str id, struct str path);
 int session_add_file(struct session *s, struct str id, struct str path, struct err *e);
 

@@ -106,7 +106,7 @@ claim(struct kit *k, const char *session, uint64_t how, uint64_t *us)
 	struct kit_claim c;
 	uint64_t t = clock_mono_us();
 
-	kit_claim(k, session, NULL, 0, &c);
+	kit_claim(k, session, NULL, &c);
 	*us = clock_mono_us() - t;
 	KIT_CHECK(c.failed == 0, "%s: %s", c.step, c.message);
 	KIT_CHECK(

@@ -92,11 +92,11 @@ static void
 run_all(struct run *r)
 {
 	struct attempt a = {0};
-	char *text = NULL;
 	size_t n = 0;
 	struct err e = {0};
+	char *text = beneath_read(AT_FDCWD, ATTEMPTS, MIB, &n, &e);
 
-	KIT_CHECK(beneath_read(AT_FDCWD, ATTEMPTS, MIB, &text, &n, &e) == 0, "%s", e.msg);
+	KIT_CHECK(text != NULL, "%s", e.msg);
 	struct str s = str_n(text, n);
 
 	buf_init(&a.command, 64 * KIB);
@@ -135,7 +135,7 @@ check_outputs(struct run *r)
 	bool clean = true;
 	char text[4096];
 
-	while ((m = kit_wait(&r->k, HANDS_OUTPUT_FILE, 0, 5000)) != NULL) {
+	while ((m = kit_wait_output(&r->k, 5000)) != NULL) {
 		struct frame_r f = frame_r(m->payload);
 
 		frame_get_str(&f);
@@ -159,7 +159,7 @@ check_placing(struct run *r)
 	static const struct kit_file f[] = {{"file_evil", "/workspace/evil/pinfold-evil", "evil"}};
 	struct kit_claim c;
 
-	kit_claim(&r->k, "sesn_escape", f, 1, &c);
+	kit_claim(&r->k, "sesn_escape", &(struct kit_files){f, 1}, &c);
 	check(r, "a file below a planted link is refused", c.failed && strcmp(c.step, "upload") == 0,
 		c.message);
 	check(r, "nothing was written on the host", access("/pinfold-evil", F_OK) < 0,
@@ -172,7 +172,7 @@ check_alive(struct run *r)
 	struct kit_claim c;
 	struct kit_result res;
 
-	kit_claim(&r->k, "sesn_escape", NULL, 0, &c);
+	kit_claim(&r->k, "sesn_escape", NULL, &c);
 	check(r, "the guest and its sandbox are the same as before",
 		!c.failed && c.how == 0 && c.generation == 1, c.message);
 	kit_bash(&r->k, "sesn_escape", 1, "echo still here", &res);
@@ -197,11 +197,11 @@ main(void)
 
 	KIT_CHECK(fd >= 0 && write(fd, CANARY_TEXT, strlen(CANARY_TEXT)) > 0, "canary");
 	close(fd);
-	kit_claim(&r.k, "sesn_other", NULL, 0, &c);
+	kit_claim(&r.k, "sesn_other", NULL, &c);
 	KIT_CHECK(c.failed == 0, "%s: %s", c.step, c.message);
 	kit_bash(&r.k, "sesn_other", 1, "echo secret-of-the-other > /workspace/secret", &res);
 	kit_result_done(&res);
-	kit_claim(&r.k, "sesn_escape", NULL, 0, &c);
+	kit_claim(&r.k, "sesn_escape", NULL, &c);
 	KIT_CHECK(c.failed == 0, "%s: %s", c.step, c.message);
 	run_all(&r);
 	check_outputs(&r);

@@ -365,8 +365,9 @@ receive(struct kit *k)
 	take_frames(k);
 }
 
-struct kit_msg *
-kit_wait2(struct kit *k, uint16_t a, uint16_t b, uint64_t call, int ms)
+/* The first message with this call (0: any) that `wanted` wants. */
+static struct kit_msg *
+wait_that(struct kit *k, bool (*wanted)(const struct kit_msg *m), uint64_t call, int ms)
 {
 	uint64_t end = clock_mono_us() + (uint64_t)ms * 1000;
 
@@ -374,7 +375,7 @@ kit_wait2(struct kit *k, uint16_t a, uint16_t b, uint64_t call, int ms)
 		for (struct kit_msg **at = &k->queue; *at; at = &(*at)->next) {
 			struct kit_msg *m = *at;
 
-			if ((m->type != a && m->type != b) || (call && m->call != call))
+			if (!wanted(m) || (call && m->call != call))
 				continue;
 			*at = m->next;
 			return m;
@@ -388,10 +389,46 @@ kit_wait2(struct kit *k, uint16_t a, uint16_t b, uint64_t call, int ms)
 	}
 }
 
-struct kit_msg *
-kit_wait(struct kit *k, uint16_t type, uint64_t call, int ms)
+static bool
+is_status(const struct kit_msg *m)
 {
-	return kit_wait2(k, type, type, call, ms);
+	return m->type == HANDS_STATUS;
+}
+
+static bool
+is_result(const struct kit_msg *m)
+{
+	return m->type == HANDS_RESULT || m->type == HANDS_FAILED;
+}
+
+static bool
+is_gone(const struct kit_msg *m)
+{
+	return m->type == HANDS_GONE;
+}
+
+static bool
+is_released(const struct kit_msg *m)
+{
+	return m->type == HANDS_RELEASED;
+}
+
+static bool
+is_output_file(const struct kit_msg *m)
+{
+	return m->type == HANDS_OUTPUT_FILE;
+}
+
+struct kit_msg *
+kit_wait_gone(struct kit *k, int ms)
+{
+	return wait_that(k, is_gone, 0, ms);
+}
+
+struct kit_msg *
+kit_wait_output(struct kit *k, int ms)
+{
+	return wait_that(k, is_output_file, 0, ms);
 }
 
 static void
@@ -428,7 +465,7 @@ void
 kit_status(struct kit *k, struct buf *b)
 {
 	for (;;) {
-		struct kit_msg *m = kit_wait(k, HANDS_STATUS, 0, KIT_MS);
+		struct kit_msg *m = wait_that(k, is_status, 0, KIT_MS);
 
 		KIT_CHECK(m != NULL, "no status");
 		struct frame_r r = frame_r(m->payload);
@@ -469,8 +506,7 @@ copy_text(struct str s, char *dst, size_t cap)
 }
 
 static void
-send_claim(struct kit *k, uint64_t call, const char *session, const struct kit_limits *l,
-	const struct kit_file *files, size_t n)
+send_claim(struct kit *k, uint64_t call, const char *session, const struct kit_files *f)
 {
 	struct buf b;
 
@@ -480,15 +516,15 @@ send_claim(struct kit *k, uint64_t call, const char *session, const struct kit_l
 	frame_str(&w, str_z(session));
 	frame_str(&w, STR(""));
 	frame_str(&w, STR(""));
-	frame_u64(&w, l->memory);
-	frame_u64(&w, l->pids);
-	frame_u64(&w, l->disk);
-	frame_u64(&w, l->cpu_milli);
-	frame_u64(&w, n);
-	for (size_t i = 0; i < n; i++) {
-		frame_str(&w, str_z(files[i].id));
-		frame_str(&w, str_z(files[i].path));
-		frame_u64(&w, strlen(files[i].content));
+	frame_u64(&w, k->limits.memory);
+	frame_u64(&w, k->limits.pids);
+	frame_u64(&w, k->limits.disk);
+	frame_u64(&w, k->limits.cpu_milli);
+	frame_u64(&w, f->n);
+	for (size_t i = 0; i < f->n; i++) {
+		frame_str(&w, str_z(f->list[i].id));
+		frame_str(&w, str_z(f->list[i].path));
+		frame_u64(&w, strlen(f->list[i].content));
 	}
 	frame_end(&w, 0);
 	send_fd(k, &b, -1);
@@ -515,7 +551,7 @@ send_file(struct kit *k, uint64_t call, const struct kit_file *f)
 }
 
 static void
-answer_want(struct kit *k, const struct kit_msg *m, const struct kit_file *files, size_t n)
+answer_want(struct kit *k, const struct kit_msg *m, const struct kit_files *f)
 {
 	struct frame_r r = frame_r(m->payload);
 	uint64_t wanted = frame_get_u64(&r);
@@ -523,64 +559,62 @@ answer_want(struct kit *k, const struct kit_msg *m, const struct kit_file *files
 	for (uint64_t i = 0; i < wanted; i++) {
 		struct str id = frame_get_str(&r);
 
-		for (size_t f = 0; f < n; f++)
-			if (str_eqz(id, files[f].id))
-				send_file(k, m->call, &files[f]);
+		for (size_t x = 0; x < f->n; x++)
+			if (str_eqz(id, f->list[x].id))
+				send_file(k, m->call, &f->list[x]);
 	}
 }
 
-void
-kit_claim_limits(struct kit *k, const char *session, const struct kit_limits *l, const struct kit_file *files,
-	size_t n, struct kit_claim *out)
+static void
+read_claim(const struct kit_msg *m, struct kit_claim *out)
 {
+	struct frame_r r = frame_r(m->payload);
+
+	if (m->type == HANDS_CLAIMED) {
+		out->generation = frame_get_u64(&r);
+		out->how = frame_get_u64(&r);
+		out->us = frame_get_u64(&r);
+	} else {
+		out->failed = frame_get_u64(&r);
+		copy_text(frame_get_str(&r), out->step, sizeof(out->step));
+		copy_text(frame_get_str(&r), out->message, sizeof(out->message));
+		out->generation = frame_get_u64(&r);
+	}
+	KIT_CHECK(frame_done(&r, NULL) == 0, "malformed answer");
+}
+
+static bool
+answers_claim(const struct kit_msg *m)
+{
+	return m->type == HANDS_WANT || m->type == HANDS_CLAIMED || m->type == HANDS_FAILED;
+}
+
+void
+kit_claim(struct kit *k, const char *session, const struct kit_files *files, struct kit_claim *out)
+{
+	const struct kit_files none = {NULL, 0}, *f = files ? files : &none;
 	uint64_t call = ++k->next_call;
+	bool done = false;
 
 	*out = (struct kit_claim){0};
-	send_claim(k, call, session, l, files, n);
-	for (;;) {
-		struct kit_msg *m = n ? kit_wait2(k, HANDS_WANT, HANDS_FAILED, call, 50) : NULL;
+	send_claim(k, call, session, f);
+	while (!done) {
+		struct kit_msg *m = wait_that(k, answers_claim, call, KIT_MS);
 
-		if (m && m->type == HANDS_WANT) {
-			answer_want(k, m, files, n);
-			kit_msg_free(m);
-			continue;
-		}
-		if (!m)
-			m = kit_wait2(k, HANDS_CLAIMED, HANDS_FAILED, call, n ? 50 : KIT_MS);
-		if (!m && n)
-			continue;
 		KIT_CHECK(m != NULL, "no answer to a claim");
-		struct frame_r r = frame_r(m->payload);
-
-		if (m->type == HANDS_CLAIMED) {
-			out->generation = frame_get_u64(&r);
-			out->how = frame_get_u64(&r);
-			out->us = frame_get_u64(&r);
-		} else {
-			out->failed = frame_get_u64(&r);
-			copy_text(frame_get_str(&r), out->step, sizeof(out->step));
-			copy_text(frame_get_str(&r), out->message, sizeof(out->message));
-			out->generation = frame_get_u64(&r);
-		}
-		KIT_CHECK(frame_done(&r, NULL) == 0, "malformed answer");
+		done = m->type != HANDS_WANT;
+		if (done)
+			read_claim(m, out);
+		else
+			answer_want(k, m, f);
 		kit_msg_free(m);
-		return;
 	}
-}
-
-void
-kit_claim(struct kit *k, const char *session, const struct kit_file *files, size_t n, struct kit_claim *out)
-{
-	struct kit_limits none = {0};
-
-	kit_claim_limits(k, session, &none, files, n, out);
 }
 
 /* ---- tools ---- */
 
 uint64_t
-kit_send_execute(struct kit *k, const char *session, uint64_t generation, const char *exec_id,
-	const char *tool, const char *input, uint64_t timeout_ms)
+kit_send_execute(struct kit *k, const struct kit_call *c)
 {
 	struct buf b;
 	uint64_t call = ++k->next_call;
@@ -588,22 +622,37 @@ kit_send_execute(struct kit *k, const char *session, uint64_t generation, const 
 	buf_init(&b, LIM_FRAME_ROLE);
 	struct frame_w w = frame_begin(&b, HANDS_EXECUTE, call);
 
-	frame_str(&w, str_z(session));
-	frame_u64(&w, generation);
-	frame_str(&w, str_z(exec_id));
-	frame_str(&w, str_z(tool));
-	frame_str(&w, str_z(input));
-	frame_u64(&w, timeout_ms);
+	frame_str(&w, str_z(c->session));
+	frame_u64(&w, c->generation);
+	frame_str(&w, str_z(c->exec_id));
+	frame_str(&w, str_z(c->tool));
+	frame_str(&w, str_z(c->input));
+	frame_u64(&w, c->timeout_ms);
 	frame_end(&w, 0);
 	send_fd(k, &b, -1);
 	buf_done(&b);
 	return call;
 }
 
+static bool
+is_output(const struct kit_msg *m)
+{
+	return m->type == HANDS_OUTPUT;
+}
+
+void
+kit_wait_printed(struct kit *k, uint64_t call)
+{
+	struct kit_msg *m = wait_that(k, is_output, call, KIT_MS);
+
+	KIT_CHECK(m != NULL, "the tool printed nothing");
+	kit_msg_free(m);
+}
+
 void
 kit_get_result(struct kit *k, uint64_t call, int ms, struct kit_result *out)
 {
-	struct kit_msg *m = kit_wait2(k, HANDS_RESULT, HANDS_FAILED, call, ms);
+	struct kit_msg *m = wait_that(k, is_result, call, ms);
 
 	KIT_CHECK(m != NULL, "no result within %d ms", ms);
 	*out = (struct kit_result){0};
@@ -639,12 +688,9 @@ kit_result_done(struct kit_result *r)
 }
 
 void
-kit_execute(struct kit *k, const char *session, uint64_t generation, const char *exec_id, const char *tool,
-	const char *input, struct kit_result *out)
+kit_execute(struct kit *k, const struct kit_call *c, struct kit_result *out)
 {
-	uint64_t call = kit_send_execute(k, session, generation, exec_id, tool, input, 0);
-
-	kit_get_result(k, call, KIT_MS, out);
+	kit_get_result(k, kit_send_execute(k, c), KIT_MS, out);
 }
 
 void
@@ -660,24 +706,33 @@ kit_bash(struct kit *k, const char *session, uint64_t generation, const char *te
 	jw_kz(&w, "command", text);
 	jw_obj_end(&w);
 	buf_put_c(&b, '\0');
-	kit_execute(k, session, generation, id.z, "bash", b.p, out);
+	kit_execute(k, &(struct kit_call){session, generation, id.z, "bash", b.p, 0}, out);
 	kit_ack(k, session, id.z);
 	buf_done(&b);
 }
 
+/* Messages of a session id, maybe a number, maybe an execution id. */
+struct ids {
+	uint16_t type;
+	uint64_t call;
+	const char *session;
+	const uint64_t *number;
+	const char *exec_id;
+};
+
 static void
-send_ids(struct kit *k, uint16_t type, uint64_t call, const char *a, const uint64_t *n, const char *b2)
+send_ids(struct kit *k, const struct ids *m)
 {
 	struct buf b;
 
 	buf_init(&b, 4096);
-	struct frame_w w = frame_begin(&b, type, call);
+	struct frame_w w = frame_begin(&b, m->type, m->call);
 
-	frame_str(&w, str_z(a));
-	if (n)
-		frame_u64(&w, *n);
-	if (b2)
-		frame_str(&w, str_z(b2));
+	frame_str(&w, str_z(m->session));
+	if (m->number)
+		frame_u64(&w, *m->number);
+	if (m->exec_id)
+		frame_str(&w, str_z(m->exec_id));
 	frame_end(&w, 0);
 	send_fd(k, &b, -1);
 	buf_done(&b);
@@ -686,20 +741,20 @@ send_ids(struct kit *k, uint16_t type, uint64_t call, const char *a, const uint6
 void
 kit_ack(struct kit *k, const char *session, const char *exec_id)
 {
-	send_ids(k, HANDS_ACK, 0, session, NULL, exec_id);
+	send_ids(k, &(struct ids){HANDS_ACK, 0, session, NULL, exec_id});
 }
 
 uint64_t
 kit_send_collect(struct kit *k, const char *session, const char *exec_id)
 {
-	send_ids(k, HANDS_COLLECT, ++k->next_call, session, NULL, exec_id);
+	send_ids(k, &(struct ids){HANDS_COLLECT, ++k->next_call, session, NULL, exec_id});
 	return k->next_call;
 }
 
 void
 kit_cancel(struct kit *k, const char *session, uint64_t generation, const char *exec_id)
 {
-	send_ids(k, HANDS_CANCEL, 0, session, &generation, exec_id);
+	send_ids(k, &(struct ids){HANDS_CANCEL, 0, session, &generation, exec_id});
 }
 
 void
@@ -707,8 +762,8 @@ kit_release(struct kit *k, const char *session, bool destroy)
 {
 	uint64_t d = destroy, call = ++k->next_call;
 
-	send_ids(k, HANDS_RELEASE, call, session, &d, NULL);
-	struct kit_msg *m = kit_wait(k, HANDS_RELEASED, call, KIT_MS);
+	send_ids(k, &(struct ids){HANDS_RELEASE, call, session, &d, NULL});
+	struct kit_msg *m = wait_that(k, is_released, call, KIT_MS);
 
 	KIT_CHECK(m != NULL, "no answer to a release");
 	kit_msg_free(m);

@@ -32,6 +32,9 @@ struct kit {
 	int command; /* to it */
 	int fd;      /* to hands */
 	int in_ns;   /* number of hands started */
+	struct kit_limits {
+		uint64_t memory, pids, disk, cpu_milli;
+	} limits; /* of later claims; 0: defaults */
 	uint64_t next_call;
 	struct kit_msg *queue; /* received, not asked for yet */
 	struct buf in;
@@ -52,14 +55,18 @@ void kit_status(struct kit *k, struct buf *b);
 /* Waits until the pool has a READY sandbox (by the status messages). */
 void kit_wait_warm(struct kit *k);
 
-/* The next message of that type (and call, 0: any); NULL after `ms`. The caller frees. */
-struct kit_msg *kit_wait(struct kit *k, uint16_t type, uint64_t call, int ms);
-/* Either of two types. */
-struct kit_msg *kit_wait2(struct kit *k, uint16_t a, uint16_t b, uint64_t call, int ms);
+/* The next message that a sandbox ended / of an output file; NULL after `ms`. The caller frees. */
+struct kit_msg *kit_wait_gone(struct kit *k, int ms);
+struct kit_msg *kit_wait_output(struct kit *k, int ms);
 void kit_msg_free(struct kit_msg *m);
 
 struct kit_file {
 	const char *id, *path, *content;
+};
+
+struct kit_files {
+	const struct kit_file *list;
+	size_t n;
 };
 
 struct kit_claim {
@@ -68,14 +75,8 @@ struct kit_claim {
 	char step[64], message[512];
 };
 
-void kit_claim(
-	struct kit *k, const char *session, const struct kit_file *files, size_t n, struct kit_claim *out);
-/* The same with limits (0: default). */
-struct kit_limits {
-	uint64_t memory, pids, disk, cpu_milli;
-};
-void kit_claim_limits(struct kit *k, const char *session, const struct kit_limits *l,
-	const struct kit_file *files, size_t n, struct kit_claim *out);
+/* `files`: NULL for none. */
+void kit_claim(struct kit *k, const char *session, const struct kit_files *files, struct kit_claim *out);
 
 struct kit_result {
 	uint64_t status, is_error, full_length, run_us;
@@ -84,13 +85,20 @@ struct kit_result {
 	char step[64], message[512];
 };
 
-uint64_t kit_send_execute(struct kit *k, const char *session, uint64_t generation, const char *exec_id,
-	const char *tool, const char *input, uint64_t timeout_ms);
+struct kit_call {
+	const char *session;
+	uint64_t generation;
+	const char *exec_id, *tool, *input;
+	uint64_t timeout_ms;
+};
+
+uint64_t kit_send_execute(struct kit *k, const struct kit_call *c);
+/* Waits until the tool printed something. */
+void kit_wait_printed(struct kit *k, uint64_t call);
 void kit_get_result(struct kit *k, uint64_t call, int ms, struct kit_result *out);
 void kit_result_done(struct kit_result *r);
 /* Execute and wait. */
-void kit_execute(struct kit *k, const char *session, uint64_t generation, const char *exec_id,
-	const char *tool, const char *input, struct kit_result *out);
+void kit_execute(struct kit *k, const struct kit_call *c, struct kit_result *out);
 /* bash with this command line. */
 void kit_bash(
 	struct kit *k, const char *session, uint64_t generation, const char *command, struct kit_result *out);

@@ -3,7 +3,9 @@
  * The life of sandboxes with a real runtime: cold, warm, existing and rebuilt claims, uploads, outputs,
  * fencing, restart of hands, limits, release. Each case is named on its own line.
  */
+#include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -12,6 +14,7 @@
 #include "base/clock.h"
 #include "base/guest_call.h"
 #include "base/limits.h"
+#include "hands/runsc.h"
 #include "hands_kit.h"
 #include "io/calls.h"
 
@@ -34,9 +37,9 @@ expect_text(struct kit *k, const char *s, uint64_t g, const char *command, const
 }
 
 static void
-claim_ok(struct kit *k, const char *s, const struct kit_file *f, size_t n, uint64_t how, struct kit_claim *c)
+claim_ok(struct kit *k, const char *s, const struct kit_files *f, uint64_t how, struct kit_claim *c)
 {
-	kit_claim(k, s, f, n, c);
+	kit_claim(k, s, f, c);
 	KIT_CHECK(c->failed == 0, "claim of %s: %s: %s", s, c->step, c->message);
 	KIT_CHECK(c->how == how, "claim of %s was %llu, not %llu", s, (unsigned long long)c->how,
 		(unsigned long long)how);
@@ -52,12 +55,12 @@ cold_then_existing(struct kit *k, struct kit_claim *c)
 		{"file_3", "/srv/c.txt", "gamma"},
 	};
 
-	claim_ok(k, "sesn_cold", files, 3, 2, c);
+	claim_ok(k, "sesn_cold", &(struct kit_files){files, 3}, 2, c);
 	KIT_CHECK(c->generation == 1, "the first generation is %llu", (unsigned long long)c->generation);
 	expect_text(
 		k, "sesn_cold", 1, "cat /mnt/session/uploads/data/a.txt b.txt /srv/c.txt", "alphabetagamma");
 	ok("a cold claim puts files below uploads, the work directory and elsewhere");
-	claim_ok(k, "sesn_cold", files, 3, 0, &again);
+	claim_ok(k, "sesn_cold", &(struct kit_files){files, 3}, 0, &again);
 	KIT_CHECK(again.generation == 1, "the generation changed");
 	ok("a second claim finds the sandbox");
 	expect_text(k, "sesn_cold", 1, "echo x > /mnt/session/uploads/new || echo refused", "refused");
@@ -70,7 +73,7 @@ cold_then_existing(struct kit *k, struct kit_claim *c)
 
 	expect_text(k, "sesn_cold", 1, "ls /workspace/sub/e.txt /mnt/session/uploads/late.txt 2>&1",
 		"No such file");
-	claim_ok(k, "sesn_cold", more, 3, 0, &again);
+	claim_ok(k, "sesn_cold", &(struct kit_files){more, 3}, 0, &again);
 	expect_text(k, "sesn_cold", 1, "cat /mnt/session/uploads/late.txt sub/e.txt", "deltaepsilon");
 	ok("files that are added later appear in a running sandbox, also where their absence was seen "
 	   "before");
@@ -81,10 +84,14 @@ fencing(struct kit *k)
 {
 	struct kit_result r;
 
-	kit_execute(k, "sesn_cold", 7, "sevt_stale", "bash", "{\"command\":\"touch /workspace/stale\"}", &r);
+	kit_execute(k,
+		&(struct kit_call){
+			"sesn_cold", 7, "sevt_stale", "bash", "{\"command\":\"touch /workspace/stale\"}", 0},
+		&r);
 	KIT_CHECK(r.failed == ERR_FENCED, "a stale generation gave %llu", (unsigned long long)r.failed);
 	expect_text(k, "sesn_cold", 1, "ls /workspace", "b.txt");
-	kit_execute(k, "sesn_nobody", 1, "sevt_x", "bash", "{\"command\":\"true\"}", &r);
+	kit_execute(
+		k, &(struct kit_call){"sesn_nobody", 1, "sevt_x", "bash", "{\"command\":\"true\"}", 0}, &r);
 	KIT_CHECK(r.failed == ERR_FENCED, "an unknown session gave %llu", (unsigned long long)r.failed);
 	ok("a stale generation is fenced");
 }
@@ -95,8 +102,8 @@ once(struct kit *k)
 	static const char input[] = "{\"command\":\"echo run >> /workspace/runs; wc -l < /workspace/runs\"}";
 	struct kit_result a, b;
 
-	kit_execute(k, "sesn_cold", 1, "sevt_once", "bash", input, &a);
-	kit_execute(k, "sesn_cold", 1, "sevt_once", "bash", input, &b);
+	kit_execute(k, &(struct kit_call){"sesn_cold", 1, "sevt_once", "bash", input, 0}, &a);
+	kit_execute(k, &(struct kit_call){"sesn_cold", 1, "sevt_once", "bash", input, 0}, &b);
 	KIT_CHECK(a.text && b.text && strcmp(a.text, b.text) == 0, "two results: %s and %s", a.text, b.text);
 	kit_result_done(&a);
 	kit_result_done(&b);
@@ -114,7 +121,7 @@ outputs(struct kit *k)
 		"mkdir -p /mnt/session/outputs/d; printf hello > /mnt/session/outputs/d/o.txt; "
 		"ln -s /etc/passwd /mnt/session/outputs/link; mkfifo /mnt/session/outputs/pipe; echo done",
 		"done");
-	struct kit_msg *m = kit_wait(k, HANDS_OUTPUT_FILE, 0, 10000);
+	struct kit_msg *m = kit_wait_output(k, 10000);
 
 	KIT_CHECK(m != NULL, "no output file");
 	struct frame_r r = frame_r(m->payload);
@@ -128,7 +135,7 @@ outputs(struct kit *k)
 		text);
 	KIT_CHECK((fcntl(m->fd, F_GETFL) & O_ACCMODE) == O_RDONLY, "the descriptor is writable");
 	kit_msg_free(m);
-	m = kit_wait(k, HANDS_OUTPUT_FILE, 0, 5000);
+	m = kit_wait_output(k, 5000);
 	KIT_CHECK(m == NULL, "a link, a pipe or an unchanged file was reported");
 	ok("outputs are reported once, links and pipes never");
 }
@@ -141,7 +148,7 @@ warm(struct kit *k)
 		{"file_w", "/mnt/session/uploads/w.txt", "warm"}, {"file_v", "/workspace/v.txt", "work"}};
 
 	kit_wait_warm(k);
-	claim_ok(k, "sesn_warm", f, 2, 1, &c);
+	claim_ok(k, "sesn_warm", &(struct kit_files){f, 2}, 1, &c);
 	expect_text(k, "sesn_warm", c.generation,
 		"cat /mnt/session/uploads/w.txt /workspace/v.txt; ls -la / | head -3", "warmwork");
 	ok("a warm claim puts files in place");
@@ -157,18 +164,19 @@ idle_and_rebuild(struct kit *k)
 
 	expect_text(k, "sesn_warm", 1,
 		"echo kept > /workspace/kept; echo kept > /root/kept; echo kept > /tmp/kept; echo y", "y");
-	struct kit_msg *m = kit_wait(k, HANDS_GONE, 0, 30000);
+	struct kit_msg *m = kit_wait_gone(k, 30000);
 
 	KIT_CHECK(m != NULL, "no sandbox was reaped");
 	kit_msg_free(m);
-	claim_ok(k, "sesn_warm", NULL, 0, 3, &c);
+	claim_ok(k, "sesn_warm", NULL, 3, &c);
 	KIT_CHECK(c.generation == 2, "generation %llu", (unsigned long long)c.generation);
 	expect_text(k, "sesn_warm", 2, "cat /workspace/kept /root/kept /tmp/kept | tr '\\n' ' '",
 		"kept kept kept");
 	ok("an idle sandbox is reaped and rebuilt on its workspace");
 	struct kit_result r;
 
-	kit_execute(k, "sesn_warm", 1, "sevt_old", "bash", "{\"command\":\"true\"}", &r);
+	kit_execute(
+		k, &(struct kit_call){"sesn_warm", 1, "sevt_old", "bash", "{\"command\":\"true\"}", 0}, &r);
 	KIT_CHECK(r.failed == ERR_FENCED, "the old handle reached the new sandbox");
 	ok("a handle to the former sandbox is fenced");
 }
@@ -180,10 +188,10 @@ restart(struct kit *k)
 	struct kit_result r;
 	struct buf b;
 
-	claim_ok(k, "sesn_restart", NULL, 0, 2, &c);
+	claim_ok(k, "sesn_restart", NULL, 2, &c);
 	expect_text(k, "sesn_restart", 1, "export KEEP=me; echo a", "a");
-	kit_send_execute(k, "sesn_restart", 1, "sevt_during", "bash",
-		"{\"command\":\"sleep 3; echo survived $KEEP\"}", 0);
+	kit_send_execute(k, &(struct kit_call){"sesn_restart", 1, "sevt_during", "bash",
+				    "{\"command\":\"sleep 3; echo survived $KEEP\"}", 0});
 	expect_text(k, "sesn_restart", 1, "true", ""); /* the order of messages: the other one was sent */
 	kit_restart(k);
 	buf_init(&b, 65536);
@@ -196,7 +204,7 @@ restart(struct kit *k)
 		r.text ? r.text : r.step, r.message);
 	kit_result_done(&r);
 	kit_ack(k, "sesn_restart", "sevt_during");
-	claim_ok(k, "sesn_restart", NULL, 0, 0, &c);
+	claim_ok(k, "sesn_restart", NULL, 0, &c);
 	KIT_CHECK(c.generation == 1, "generation %llu", (unsigned long long)c.generation);
 	ok("a killed hands finds its sandbox again and collects what ran meanwhile");
 }
@@ -207,10 +215,10 @@ release(struct kit *k)
 	struct kit_claim c;
 	char path[600];
 
-	claim_ok(k, "sesn_gone", NULL, 0, 2, &c);
+	claim_ok(k, "sesn_gone", NULL, 2, &c);
 	expect_text(k, "sesn_gone", 1, "echo here > /workspace/f; echo y", "y");
 	kit_release(k, "sesn_gone", false);
-	claim_ok(k, "sesn_gone", NULL, 0, 3, &c);
+	claim_ok(k, "sesn_gone", NULL, 3, &c);
 	expect_text(k, "sesn_gone", 2, "cat /workspace/f", "here");
 	ok("a release keeps the workspace");
 	kit_release(k, "sesn_gone", true);
@@ -224,9 +232,9 @@ crash(struct kit *k)
 {
 	struct kit_claim c;
 	struct kit_result r;
-	struct kit_limits small = {.memory = 256 * MIB, .disk = 256 * MIB};
 
-	kit_claim_limits(k, "sesn_oom", &small, NULL, 0, &c);
+	k->limits = (struct kit_limits){.memory = 256 * MIB, .disk = 256 * MIB};
+	kit_claim(k, "sesn_oom", NULL, &c);
 	KIT_CHECK(c.failed == 0, "%s %s", c.step, c.message);
 	kit_bash(k, "sesn_oom", 1,
 		"ulimit -v unlimited; ulimit -d unlimited; for i in 1 2 3 4 5 6; do "
@@ -234,7 +242,7 @@ crash(struct kit *k)
 		&r);
 	if (r.failed) {
 		KIT_CHECK(strcmp(r.step, "gone") == 0, "step %s: %s", r.step, r.message);
-		struct kit_msg *m = kit_wait(k, HANDS_GONE, 0, 10000);
+		struct kit_msg *m = kit_wait_gone(k, 10000);
 
 		KIT_CHECK(m != NULL, "not gone");
 		kit_msg_free(m);
@@ -244,7 +252,7 @@ crash(struct kit *k)
 	}
 	kit_result_done(&r);
 	ok("memory without end hits a limit");
-	kit_claim_limits(k, "sesn_oom", &small, NULL, 0, &c);
+	kit_claim(k, "sesn_oom", NULL, &c);
 	KIT_CHECK(c.failed == 0, "%s %s", c.step, c.message);
 	expect_text(k, "sesn_oom", c.generation,
 		"for i in 1 2 3 4; do head -c 100000000 /dev/zero > /workspace/f$i || break; done; echo "
@@ -253,6 +261,112 @@ crash(struct kit *k)
 	expect_text(k, "sesn_oom", c.generation,
 		"rm /workspace/f*; echo fine > /workspace/x; cat /workspace/x", "fine");
 	ok("a full disk is the session's own");
+	k->limits = (struct kit_limits){0};
+}
+
+/* Sends a signal to the runtime's processes of the one sandbox there is. */
+static void
+signal_sandbox(const struct kit *k, const char *session, int sig)
+{
+	char dir[400], path[700];
+
+	snprintf(dir, sizeof(dir), "%s/run/sb", k->dir);
+	DIR *d = opendir(dir);
+	unsigned found = 0;
+
+	KIT_CHECK(d != NULL, "%s", dir);
+	for (struct dirent *de = readdir(d); de; de = readdir(d)) {
+		char text[4096] = "";
+
+		snprintf(path, sizeof(path), "%s/%.200s/state.json", dir, de->d_name);
+		int fd = open(path, O_RDONLY | O_CLOEXEC);
+		ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+
+		fd_close(fd);
+		if (n <= 0 || !strstr(text, session))
+			continue;
+		snprintf(path, sizeof(path), "%s/%.200s/runsc", dir, de->d_name);
+		found += (unsigned)runsc_signal_leftovers(path, sig);
+	}
+	closedir(d);
+	KIT_CHECK(found > 0, "no process of %s", session);
+}
+
+static void
+sandbox_dies(struct kit *k)
+{
+	static const struct kit_call sleeps = {"sesn_dies", 1, "sevt_dies", "bash",
+		"{\"command\":\"echo a > /workspace/a; echo started; sleep 100\"}", 0};
+	struct kit_claim c;
+	struct kit_result r;
+
+	claim_ok(k, "sesn_dies", NULL, 2, &c);
+	uint64_t call = kit_send_execute(k, &sleeps);
+
+	kit_wait_printed(k, call);
+	signal_sandbox(k, "sesn_dies", SIGKILL);
+	kit_get_result(k, call, 10000, &r);
+	KIT_CHECK(r.failed == ERR_UNAVAILABLE && strcmp(r.step, "gone") == 0, "%s %s", r.step, r.message);
+	struct kit_msg *m = kit_wait_gone(k, 10000);
+
+	KIT_CHECK(m != NULL, "not gone");
+	struct frame_r f = frame_r(m->payload);
+
+	frame_get_str(&f);
+	frame_get_u64(&f);
+	KIT_CHECK(str_eqz(frame_get_str(&f), "exited"), "reason");
+	KIT_CHECK(frame_get_u64(&f) == 1 && frame_get_u64(&f) == 128 + SIGKILL,
+		"the exit status is known from waitpid");
+	kit_msg_free(m);
+	claim_ok(k, "sesn_dies", NULL, 3, &c);
+	expect_text(k, "sesn_dies", 2, "cat /workspace/a", "a");
+	kit_release(k, "sesn_dies", true);
+	ok("a sandbox that dies fails its calls, says so, and is rebuilt");
+}
+
+/* peers C14: whatever happens inside, a call ends. */
+static void
+sandbox_hangs(struct kit *k)
+{
+	static const struct kit_call quick = {
+		"sesn_hangs", 1, "sevt_hangs", "bash", "{\"command\":\"sleep 2\"}", 1000};
+	struct kit_claim c;
+	struct kit_result r;
+
+	claim_ok(k, "sesn_hangs", NULL, 2, &c);
+	expect_text(k, "sesn_hangs", 1, "echo b", "b");
+	uint64_t call = kit_send_execute(k, &quick);
+
+	signal_sandbox(k, "sesn_hangs", SIGSTOP);
+	kit_get_result(k, call, 40000, &r);
+	KIT_CHECK(r.failed == ERR_TIMEOUT && strcmp(r.step, "gone") == 0, "%s %s", r.step, r.message);
+	struct kit_msg *m = kit_wait_gone(k, 10000);
+
+	KIT_CHECK(m != NULL, "not gone");
+	kit_msg_free(m);
+	kit_release(k, "sesn_hangs", true);
+	ok("a sandbox that hangs is ended when its tool's time and the grace are over");
+}
+
+static void
+cancel(struct kit *k)
+{
+	static const struct kit_call sleeps = {
+		"sesn_cancel", 1, "sevt_cancel", "bash", "{\"command\":\"echo started; sleep 100\"}", 0};
+	struct kit_claim c;
+	struct kit_result r;
+
+	claim_ok(k, "sesn_cancel", NULL, 2, &c);
+	uint64_t call = kit_send_execute(k, &sleeps);
+
+	kit_wait_printed(k, call);
+	kit_cancel(k, "sesn_cancel", 9, "sevt_cancel"); /* another generation: must not reach it */
+	kit_cancel(k, "sesn_cancel", 1, "sevt_cancel");
+	kit_get_result(k, call, 20000, &r);
+	KIT_CHECK(r.failed == 0 && r.status == GUEST_CANCELLED, "%s %s", r.step, r.message);
+	kit_result_done(&r);
+	kit_release(k, "sesn_cancel", true);
+	ok("a call is cancelled");
 }
 
 int
@@ -268,6 +382,9 @@ main(void)
 	outputs(&k);
 	release(&k);
 	restart(&k);
+	sandbox_dies(&k);
+	sandbox_hangs(&k);
+	cancel(&k);
 	crash(&k);
 	kit_stop(&k);
 	kit_start(&k, "pool", ",\"idle_ms\":4000,\"pool_size\":1");

@@ -43,7 +43,7 @@ tear_down(void **state)
 static void
 put(const char *name, const char *text)
 {
-	int fd = openat(top_fd, name, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	int fd = openat(top_fd, name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
 
 	assert_true(fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text));
 	close(fd);
@@ -60,14 +60,15 @@ strict_opens_refuse_links_and_ways_out(void **state)
 	assert_int_equal(mkdirat(top_fd, "dir", 0755), 0);
 	assert_int_equal(symlinkat("/etc", top_fd, "abs"), 0);
 	assert_int_equal(symlinkat("file", top_fd, "rel"), 0);
-	assert_int_equal(beneath_open(top_fd, "file", O_RDONLY, BENEATH_STRICT, &fd, &e), 0);
+	fd = beneath_open(top_fd, "file", O_RDONLY, BENEATH_STRICT, &e);
+	assert_true(fd >= 0);
 	assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
 	close(fd);
-	assert_err(beneath_open(top_fd, "abs/passwd", O_RDONLY, BENEATH_STRICT, &fd, &e), e, ERR_FORBIDDEN);
-	assert_err(beneath_open(top_fd, "rel", O_RDONLY, BENEATH_STRICT, &fd, &e), e, ERR_FORBIDDEN);
-	assert_err(beneath_open(top_fd, "../x", O_RDONLY, BENEATH_STRICT, &fd, &e), e, ERR_FORBIDDEN);
-	assert_err(beneath_open(top_fd, "/etc/passwd", O_RDONLY, BENEATH_STRICT, &fd, &e), e, ERR_FORBIDDEN);
-	assert_err(beneath_open(top_fd, "none", O_RDONLY, BENEATH_STRICT, &fd, &e), e, ERR_NOT_FOUND);
+	assert_err(beneath_open(top_fd, "abs/passwd", O_RDONLY, BENEATH_STRICT, &e), e, ERR_FORBIDDEN);
+	assert_err(beneath_open(top_fd, "rel", O_RDONLY, BENEATH_STRICT, &e), e, ERR_FORBIDDEN);
+	assert_err(beneath_open(top_fd, "../x", O_RDONLY, BENEATH_STRICT, &e), e, ERR_FORBIDDEN);
+	assert_err(beneath_open(top_fd, "/etc/passwd", O_RDONLY, BENEATH_STRICT, &e), e, ERR_FORBIDDEN);
+	assert_err(beneath_open(top_fd, "none", O_RDONLY, BENEATH_STRICT, &e), e, ERR_NOT_FOUND);
 }
 
 static void
@@ -83,14 +84,15 @@ in_root_links_stay_below_the_root(void **state)
 	assert_int_equal(symlinkat("/etc", top_fd, "link"), 0);
 	assert_int_equal(symlinkat("../../../../../etc", top_fd, "up"), 0);
 	assert_int_equal(fstatat(top_fd, "etc/passwd", &a, 0), 0);
-	assert_int_equal(beneath_open(top_fd, "link/passwd", O_RDONLY, BENEATH_IN_ROOT, &fd, &e), 0);
+	fd = beneath_open(top_fd, "link/passwd", O_RDONLY, BENEATH_IN_ROOT, &e);
+	assert_true(fd >= 0);
 	assert_int_equal(fstat(fd, &b), 0);
 	assert_int_equal(a.st_ino, b.st_ino);
 	close(fd);
-	assert_int_equal(beneath_open(top_fd, "up/passwd", O_RDONLY, BENEATH_IN_ROOT, &fd, &e), 0);
+	fd = beneath_open(top_fd, "up/passwd", O_RDONLY, BENEATH_IN_ROOT, &e);
+	assert_true(fd >= 0);
 	close(fd);
-	assert_true(
-		beneath_open(top_fd, "proc/self/root/etc/passwd", O_RDONLY, BENEATH_IN_ROOT, &fd, &e) < 0);
+	assert_true(beneath_open(top_fd, "proc/self/root/etc/passwd", O_RDONLY, BENEATH_IN_ROOT, &e) < 0);
 }
 
 static void
@@ -100,14 +102,16 @@ directories_are_made_one_by_one(void **state)
 	int fd = -1;
 
 	(void)state;
-	assert_int_equal(beneath_mkdirs(top_fd, STR("a//b/./c"), BENEATH_STRICT, &fd, &e), 0);
+	fd = beneath_mkdirs(top_fd, STR("a//b/./c"), BENEATH_STRICT, &e);
+	assert_true(fd >= 0);
 	close(fd);
 	assert_int_equal(faccessat(top_fd, "a/b/c", F_OK, 0), 0);
-	assert_int_equal(beneath_mkdirs(top_fd, STR(""), BENEATH_STRICT, &fd, &e), 0);
+	fd = beneath_mkdirs(top_fd, STR(""), BENEATH_STRICT, &e);
+	assert_true(fd >= 0);
 	close(fd);
-	assert_err(beneath_mkdirs(top_fd, STR("a/../../x"), BENEATH_STRICT, &fd, &e), e, ERR_FORBIDDEN);
+	assert_err(beneath_mkdirs(top_fd, STR("a/../../x"), BENEATH_STRICT, &e), e, ERR_FORBIDDEN);
 	assert_int_equal(symlinkat("/tmp", top_fd, "l"), 0);
-	assert_err(beneath_mkdirs(top_fd, STR("l/x"), BENEATH_STRICT, &fd, &e), e, ERR_FORBIDDEN);
+	assert_err(beneath_mkdirs(top_fd, STR("l/x"), BENEATH_STRICT, &e), e, ERR_FORBIDDEN);
 }
 
 static void
@@ -120,15 +124,15 @@ removal_takes_any_depth_and_follows_nothing(void **state)
 	assert_int_equal(mkdirat(top_fd, "victim", 0755), 0);
 	put("victim/keep", "kept");
 	assert_int_equal(mkdirat(top_fd, "deep", 0755), 0);
-	assert_int_equal(symlinkat("../victim", openat(top_fd, "deep", O_PATH), "link"), 0);
-	at = openat(top_fd, "deep", O_RDONLY | O_DIRECTORY);
+	assert_int_equal(symlinkat("../victim", openat(top_fd, "deep", O_PATH | O_CLOEXEC), "link"), 0);
+	at = openat(top_fd, "deep", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	for (int i = 0; i < 3000; i++) {
 		assert_int_equal(mkdirat(at, "d", 0755), 0);
-		next = openat(at, "d", O_RDONLY | O_DIRECTORY);
+		next = openat(at, "d", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		close(at);
 		at = next;
 		if (i % 100 == 0)
-			close(openat(at, ".gone.1", O_CREAT | O_WRONLY, 0600));
+			close(openat(at, ".gone.1", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
 	}
 	close(at);
 	assert_int_equal(beneath_remove(top_fd, "deep", &e), 0);
@@ -147,12 +151,15 @@ whole_files_are_written_and_read(void **state)
 	(void)state;
 	assert_int_equal(beneath_write(top_fd, "f", STR("one"), &e), 0);
 	assert_int_equal(beneath_write(top_fd, "f", STR("two"), &e), 0);
-	assert_int_equal(beneath_read(top_fd, "f", 3, &p, &n, &e), 0);
+	p = beneath_read(top_fd, "f", 3, &n, &e);
+	assert_non_null(p);
 	assert_int_equal(n, 3);
 	assert_string_equal(p, "two");
 	free(p);
-	assert_err(beneath_read(top_fd, "f", 2, &p, &n, &e), e, ERR_TOO_LARGE);
-	assert_err(beneath_read(top_fd, "g", 2, &p, &n, &e), e, ERR_NOT_FOUND);
+	assert_null(beneath_read(top_fd, "f", 2, &n, &e));
+	assert_int_equal(e.kind, ERR_TOO_LARGE);
+	assert_null(beneath_read(top_fd, "g", 2, &n, &e));
+	assert_int_equal(e.kind, ERR_NOT_FOUND);
 }
 
 /* ---- place ---- */
@@ -217,6 +224,14 @@ memory_file(const char *text)
 	return fd;
 }
 
+static int
+place(enum place_where where, struct str relative, int fd, uint64_t size, struct err *e)
+{
+	struct place_what w = {where, relative, fd, size};
+
+	return place_file(top_fd, &w, e);
+}
+
 static void
 files_are_placed_whole(void **state)
 {
@@ -227,22 +242,23 @@ files_are_placed_whole(void **state)
 	int fd = memory_file("hello");
 
 	(void)state;
-	assert_int_equal(place_file(top_fd, PLACE_UPLOADS, STR("a/b/c.txt"), fd, 5, &e), 0);
-	assert_int_equal(beneath_read(top_fd, "a/b/c.txt", 100, &p, &n, &e), 0);
+	assert_int_equal(place(PLACE_UPLOADS, STR("a/b/c.txt"), fd, 5, &e), 0);
+	p = beneath_read(top_fd, "a/b/c.txt", 100, &n, &e);
+	assert_non_null(p);
 	assert_string_equal(p, "hello");
 	free(p);
 	assert_int_equal(fstatat(top_fd, "a/b/c.txt", &st, 0), 0);
 	assert_int_equal(st.st_mode & 0777, 0444);
 	/* A second time replaces it; the descriptor's position does not matter. */
-	assert_int_equal(place_file(top_fd, PLACE_WORK, STR("a/b/c.txt"), fd, 2, &e), 0);
+	assert_int_equal(place(PLACE_WORK, STR("a/b/c.txt"), fd, 2, &e), 0);
 	assert_int_equal(fstatat(top_fd, "a/b/c.txt", &st, 0), 0);
 	assert_int_equal(st.st_size, 2);
-	assert_err(place_file(top_fd, PLACE_WORK, STR("short"), fd, 6, &e), e, ERR_INVALID);
+	assert_err(place(PLACE_WORK, STR("short"), fd, 6, &e), e, ERR_INVALID);
 	assert_true(faccessat(top_fd, "short", F_OK, 0) < 0);
 	assert_true(faccessat(top_fd, ".pinfold-upload", F_OK, 0) < 0);
 	close(fd);
 	fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-	assert_err(place_file(top_fd, PLACE_WORK, STR("zero"), fd, 6, &e), e, ERR_INVALID);
+	assert_err(place(PLACE_WORK, STR("zero"), fd, 6, &e), e, ERR_INVALID);
 	close(fd);
 }
 
@@ -254,13 +270,13 @@ placing_does_not_follow_planted_links(void **state)
 
 	(void)state;
 	assert_int_equal(symlinkat("/tmp", top_fd, "out"), 0);
-	assert_err(place_file(top_fd, PLACE_WORK, STR("out/pinfold-evil"), fd, 4, &e), e, ERR_FORBIDDEN);
+	assert_err(place(PLACE_WORK, STR("out/pinfold-evil"), fd, 4, &e), e, ERR_FORBIDDEN);
 	assert_true(access("/tmp/pinfold-evil", F_OK) < 0);
 	/* A link at the last place is replaced, not followed; so is one at the temporary name. */
 	put("target", "old");
 	assert_int_equal(symlinkat("target", top_fd, "file"), 0);
 	assert_int_equal(symlinkat("target", top_fd, ".pinfold-upload"), 0);
-	assert_int_equal(place_file(top_fd, PLACE_WORK, STR("file"), fd, 4, &e), 0);
+	assert_int_equal(place(PLACE_WORK, STR("file"), fd, 4, &e), 0);
 	struct stat st;
 
 	assert_int_equal(fstatat(top_fd, "file", &st, AT_SYMLINK_NOFOLLOW), 0);
@@ -270,7 +286,7 @@ placing_does_not_follow_planted_links(void **state)
 	/* In the root of an image, links are followed as a process inside would. */
 	assert_int_equal(mkdirat(top_fd, "usr", 0755), 0);
 	assert_int_equal(symlinkat("/usr", top_fd, "lib"), 0);
-	assert_int_equal(place_file(top_fd, PLACE_ROOT, STR("lib/x"), fd, 4, &e), 0);
+	assert_int_equal(place(PLACE_ROOT, STR("lib/x"), fd, 4, &e), 0);
 	assert_int_equal(faccessat(top_fd, "usr/x", F_OK, 0), 0);
 	close(fd);
 }
@@ -299,9 +315,10 @@ static void
 scan(struct outputs *o, const char *dir, bool settled, const char *want)
 {
 	struct seen s = {0};
+	struct outputs_sink to = {on_file, &s};
 	struct err e = {0};
 
-	assert_int_equal(outputs_scan(o, dir, settled, on_file, &s, &e), 0);
+	assert_int_equal(outputs_scan(o, dir, settled, &to, &e), 0);
 	assert_string_equal(s.list, want);
 }
 
@@ -322,7 +339,7 @@ outputs_are_told_once_and_when_they_change(void **state)
 	scan(o, dir, false, "");
 	struct seen s = {0};
 
-	assert_int_equal(outputs_scan(o, dir, false, on_file, &s, NULL), 0);
+	assert_int_equal(outputs_scan(o, dir, false, &(struct outputs_sink){on_file, &s}, NULL), 0);
 	assert_int_equal(s.n, 2);
 	scan(o, dir, true, "");
 	put("outputs/a", "longer");
@@ -357,12 +374,12 @@ only_regular_files_are_outputs(void **state)
 	assert_int_equal(symlinkat("/etc", top_fd, "outputs"), 0);
 	struct seen s = {0};
 
-	assert_true(outputs_scan(o, dir, true, on_file, &s, NULL) < 0);
+	assert_true(outputs_scan(o, dir, true, &(struct outputs_sink){on_file, &s}, NULL) < 0);
 	assert_int_equal(s.n, 0);
 	assert_int_equal(unlinkat(top_fd, "outputs", 0), 0);
 	struct err e = {0};
 
-	assert_err(outputs_scan(o, dir, true, on_file, &s, &e), e, ERR_NOT_FOUND);
+	assert_err(outputs_scan(o, dir, true, &(struct outputs_sink){on_file, &s}, &e), e, ERR_NOT_FOUND);
 	outputs_free(o);
 }
 
@@ -381,7 +398,7 @@ outputs_are_bounded(void **state)
 	}
 	struct outputs *o = outputs_new(top);
 
-	assert_int_equal(outputs_scan(o, dir, true, on_file, &s, NULL), 0);
+	assert_int_equal(outputs_scan(o, dir, true, &(struct outputs_sink){on_file, &s}, NULL), 0);
 	assert_int_equal(s.n, LIM_OUTPUT_FILES);
 	/* Removing some makes room for others. */
 	for (int i = 0; i < LIM_OUTPUT_FILES + 50; i++) {
@@ -390,8 +407,8 @@ outputs_are_bounded(void **state)
 	}
 	put("outputs/new", "x");
 	s = (struct seen){0};
-	assert_int_equal(outputs_scan(o, dir, true, on_file, &s, NULL), 0);
-	assert_int_equal(outputs_scan(o, dir, true, on_file, &s, NULL), 0);
+	assert_int_equal(outputs_scan(o, dir, true, &(struct outputs_sink){on_file, &s}, NULL), 0);
+	assert_int_equal(outputs_scan(o, dir, true, &(struct outputs_sink){on_file, &s}, NULL), 0);
 	assert_int_equal(s.n, 1);
 	outputs_free(o);
 }

@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/limits.h"
+#include "hands/beneath.h"
 #include "hands/cgroup.h"
 #include "hands/image.h"
 #include "hands/job.h"
@@ -444,10 +445,14 @@ images_are_listed(void **state)
 	buf_init(&b, 4096);
 	assert_non_null(mkdtemp(dir));
 	assert_int_equal(image_list("/nonexistent/images", collect_name, &b, &e), 0);
-	snprintf(path, sizeof(path),
-		"mkdir -p %s/.mine-5/rootfs/usr %s/oci/usr %s/junk && ln -s .mine-5 %s/mine", dir, dir, dir,
-		dir);
-	assert_int_equal(system(path), 0);
+	static const char *const made[] = {".mine-5/rootfs/usr", "oci/usr", "junk"};
+
+	for (size_t k = 0; k < ARRAY_LEN(made); k++) {
+		snprintf(path, sizeof(path), "%s/%s", dir, made[k]);
+		assert_int_equal(beneath_make_dir(path, 0755, &e), 0);
+	}
+	snprintf(path, sizeof(path), "%s/mine", dir);
+	assert_int_equal(symlink(".mine-5", path), 0);
 	snprintf(path, sizeof(path), "%s/.mine-5/manifest.json", dir);
 	FILE *f = fopen(path, "we");
 
@@ -465,8 +470,7 @@ images_are_listed(void **state)
 	assert_err(image_get(dir, "../x", &i, &e), e, ERR_NOT_FOUND);
 	assert_int_equal(image_remove(dir, "mine", &e), 0);
 	assert_err(image_get(dir, "mine", &i, &e), e, ERR_NOT_FOUND);
-	snprintf(path, sizeof(path), "rm -r %s", dir);
-	assert_int_equal(system(path), 0);
+	assert_int_equal(beneath_remove(AT_FDCWD, dir, &e), 0);
 	buf_done(&b);
 }
 
