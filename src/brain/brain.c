@@ -108,6 +108,15 @@ brain_new(struct brain **out, struct loop *l, const struct brain_opts *o, struct
 }
 
 void
+brain_stop(struct brain *b)
+{
+	if (b == NULL)
+		return;
+	b->stopping = true;
+	outputs_abort(b);
+}
+
+void
 brain_free(struct brain *b)
 {
 	if (b == NULL)

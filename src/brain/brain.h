@@ -42,6 +42,9 @@ struct brain_opts {
 
 /* A brain without sessions. ERR_NO_MEMORY. */
 int brain_new(struct brain **out, struct loop *l, const struct brain_opts *o, struct err *e);
+/* Starts nothing any more. The store still has callbacks to make, into the brain too: stop the brain, close
+ * the store, free the brain. NULL is fine. */
+void brain_stop(struct brain *b);
 /* Drops everything in memory; what runs is found again by brain_recover. NULL is fine. */
 void brain_free(struct brain *b);
 

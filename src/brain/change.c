@@ -90,7 +90,8 @@ struct change {
 	unsigned tries;
 };
 
-static void change_attempt(struct change *ch);
+static void change_prepare(struct change *ch);
+
 static void
 change_end(struct change *ch, const struct err *err, uint32_t first_seq)
 {
@@ -109,19 +110,9 @@ on_change_written(void *arg, const struct err *err, uint32_t first_seq)
 {
 	struct change *ch = arg;
 	if (err != NULL && err->kind == ERR_AGAIN && ++ch->tries < CHANGE_TRIES && ch->live->state != NULL)
-		change_attempt(ch);
+		change_prepare(ch);
 	else
 		change_end(ch, err, first_seq);
-}
-
-/* Noted before the append, because the commit drives the run before the append's callback. */
-static void
-note_opened(struct live *l, const struct plan *p)
-{
-	for (size_t i = 0; i < p->n_rows; i++) {
-		if (p->rows[i].facts.type == EV_SPAN_MODEL_REQUEST_START)
-			l->opened = p->rows[i].id;
-	}
 }
 
 static void
@@ -137,7 +128,6 @@ change_write(struct change *ch)
 		.expect_seq = s->turn.last_seq,
 		.status = TURN_RUNNING,
 		.archived = ch->c.archive ? 1 : -1};
-	note_opened(ch->live, ch->plan);
 	if (comes_to_rest(ch->plan))
 		snapshot_after(s, ch->plan, &snap, &a.status);
 	if (buf_check(&snap, NULL) == 0)
@@ -164,6 +154,27 @@ change_attempt(struct change *ch)
 }
 
 static void
+on_change_context(void *arg, const struct err *err)
+{
+	struct change *ch = arg;
+	if (err != NULL)
+		change_end(ch, err, 0);
+	else
+		change_attempt(ch);
+}
+
+/* The rows may say that a queued event was processed: subscribers are then shown its body, which must be at
+ * hand when the commit is told. */
+static void
+change_prepare(struct change *ch)
+{
+	if (live_kept_complete(ch->live))
+		change_attempt(ch);
+	else
+		live_load_context(ch->live, on_change_context, ch);
+}
+
+static void
 on_change_state(void *arg, const struct err *err, const struct session_state *s)
 {
 	struct change *ch = arg;
@@ -173,7 +184,7 @@ on_change_state(void *arg, const struct err *err, const struct session_state *s)
 	}
 	ch->live = live_find(ch->brain, id_str(&ch->id));
 	ch->live->pins++;
-	change_attempt(ch);
+	change_prepare(ch);
 }
 
 static void
@@ -279,19 +290,30 @@ struct delete_op {
 	struct id id;
 	store_done_cb *cb;
 	void *arg;
+	unsigned tries;
 };
+
+static void on_delete_state(void *arg, const struct err *err, const struct session_state *s);
+
+/* What was appended although the session was being deleted waits for its run. */
+static void
+delete_release(struct delete_op *d)
+{
+	struct live *l = MOVE(d->live);
+	if (l == NULL)
+		return;
+	l->deleting = false;
+	run_drive(l);
+	l->pins--;
+	live_settle(l);
+}
 
 static void
 delete_end(struct delete_op *d, const struct err *err)
 {
-	struct live *l = d->live;
 	d->cb(d->arg, err);
+	delete_release(d);
 	free(d);
-	if (l != NULL) {
-		l->deleting = false;
-		l->pins--;
-		live_settle(l);
-	}
 }
 
 static void
@@ -299,6 +321,11 @@ on_deleted(void *arg, const struct err *err, uint32_t first_seq)
 {
 	(void)first_seq;
 	struct delete_op *d = arg;
+	if (err != NULL && err->kind == ERR_AGAIN && ++d->tries < CHANGE_TRIES) {
+		delete_release(d);
+		brain_session_get(d->brain, id_str(&d->id), on_delete_state, d);
+		return;
+	}
 	if (err == NULL)
 		hands_client_release(d->brain->hands, id_str(&d->id), true);
 	delete_end(d, err);

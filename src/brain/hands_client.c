@@ -59,10 +59,18 @@ struct box {
 	uint64_t generation;
 	uint64_t claim_id;
 	struct hands_call *calls;
+	unsigned holds;         /* loops over its calls that are under way: keeps it */
 	struct box_file *files; /* as of the newest call */
 	size_t n_files;
 	struct hash files_hash;   /* of `files` */
 	struct hash claimed_hash; /* of the files that the present sandbox was claimed with */
+};
+
+/* Asked for while there was no connection. */
+struct box_release {
+	struct box_release *next;
+	struct id session;
+	bool destroy;
 };
 
 struct hands_client {
@@ -70,6 +78,7 @@ struct hands_client {
 	struct hands_opts o;
 	struct rpc_peer *peer;
 	struct box *boxes;
+	struct box_release *releases;
 	uint64_t next_id;
 	struct buf status;
 	struct loop_timer *patience; /* runs while there is no connection */
@@ -111,7 +120,7 @@ box_free(struct box *b)
 static void
 box_settle(struct box *b)
 {
-	if (b->state == BOX_NONE && b->calls == NULL)
+	if (b->state == BOX_NONE && b->calls == NULL && b->holds == 0)
 		box_free(b);
 }
 
@@ -311,12 +320,14 @@ box_fail_waiting(struct box *b, struct str text)
 	struct hands_result not_run = {.outcome = HANDS_NOT_RUN, .is_error = true, .text = text};
 	struct hands_result lost = {.outcome = HANDS_LOST, .is_error = true, .text = str_z(lost_text)};
 	struct hands_call *c = b->calls;
+	b->holds++;
 	while (c != NULL) {
 		bool waiting = !c->sent;
 		if (waiting)
 			call_done(c, c->o.collect ? &lost : &not_run);
 		c = waiting ? b->calls : c->next;
 	}
+	b->holds--;
 }
 
 /* ---- messages from hands ---- */
@@ -400,11 +411,13 @@ on_claimed(void *owner, struct rpc_peer *p, struct rpc_msg *m, struct err *e)
 	struct box *b = box_of_claim(h, m->f.call);
 	if (b == NULL)
 		return 0;
-	b->state = BOX_READY;
+	/* Files may have come since it was claimed. */
+	b->state = hash_equal(&b->files_hash, &b->claimed_hash) ? BOX_READY : BOX_NONE;
 	b->generation = generation;
 	struct str what = str_z(claim_how[how < ARRAY_LEN(claim_how) ? how : 0]);
 	h->o.on_sandbox(h->o.owner, id_str(&b->session), what, generation, us);
 	box_advance(b);
+	box_settle(b);
 	return 0;
 }
 
@@ -412,10 +425,12 @@ static void
 call_failed(struct hands_call *c, uint64_t kind, struct str step, struct str message)
 {
 	struct box *b = c->box;
-	if (kind == ERR_FENCED) {
-		/* An older generation was addressed: nothing ran. Claim the present one. */
+	if (kind == ERR_FENCED && !c->o.collect) {
+		/* An older generation was addressed: nothing ran. Claim the present one, once for all calls.
+		 */
 		c->sent = false;
-		b->state = BOX_NONE;
+		if (b->state == BOX_READY)
+			b->state = BOX_NONE;
 		box_advance(b);
 		return;
 	}
@@ -656,10 +671,38 @@ hands_client_free(struct hands_client *h)
 			call_free(h->boxes->calls);
 		box_free(h->boxes);
 	}
+	while (h->releases != NULL) {
+		struct box_release *r = h->releases;
+		h->releases = r->next;
+		free(r);
+	}
 	rpc_peer_free(h->peer);
 	loop_timer_free(h->patience);
 	buf_done(&h->status);
 	free(h);
+}
+
+static void
+send_release(struct hands_client *h, struct str session, bool destroy)
+{
+	AUTO(buf) struct buf m;
+	buf_init(&m, KIB);
+	struct frame_w w = frame_begin(&m, HANDS_RELEASE, ++h->next_id);
+	frame_str(&w, session);
+	frame_u64(&w, destroy ? 1 : 0);
+	frame_end(&w, 0);
+	rpc_send(h->peer, &m);
+}
+
+static void
+send_releases(struct hands_client *h)
+{
+	while (h->releases != NULL) {
+		struct box_release *r = h->releases;
+		h->releases = r->next;
+		send_release(h, id_str(&r->session), r->destroy);
+		free(r);
+	}
 }
 
 void
@@ -679,6 +722,7 @@ hands_client_set_peer(struct hands_client *h, int fd)
 		return;
 	}
 	loop_timer_stop(h->patience);
+	send_releases(h);
 	struct box *next;
 	for (struct box *b = h->boxes; b != NULL; b = next) {
 		next = b->next;
@@ -792,13 +836,15 @@ hands_ack(struct hands_client *h, struct str session_id, struct str exec_id)
 void
 hands_client_release(struct hands_client *h, struct str session_id, bool destroy)
 {
-	if (h->peer == NULL)
+	if (h->peer != NULL) {
+		send_release(h, session_id, destroy);
 		return;
-	AUTO(buf) struct buf m;
-	buf_init(&m, KIB);
-	struct frame_w w = frame_begin(&m, HANDS_RELEASE, ++h->next_id);
-	frame_str(&w, session_id);
-	frame_u64(&w, destroy ? 1 : 0);
-	frame_end(&w, 0);
-	rpc_send(h->peer, &m);
+	}
+	struct box_release *r = calloc(1, sizeof(*r));
+	if (r == NULL) {
+		log_error("sandbox.release", LOG_STR("session", session_id), LOG_Z("error", "out of memory"));
+		return;
+	}
+	*r = (struct box_release){.next = h->releases, .session = id_from(session_id), .destroy = destroy};
+	h->releases = r;
 }

@@ -70,7 +70,8 @@ void hands_call_drop(struct hands_call *c);
 /* The result is durable: guest may forget it. */
 void hands_ack(struct hands_client *h, struct str session_id, struct str exec_id);
 
-/* Ends the session's sandbox; `destroy` also deletes its workspace. */
+/* Ends the session's sandbox; `destroy` also deletes its workspace. Without a connection it is done on the
+ * next one. */
 void hands_client_release(struct hands_client *h, struct str session_id, bool destroy);
 
 /* JSON that hands reported about itself, or "null". */

@@ -95,6 +95,16 @@ lru_add(struct live *l)
 	l->brain->n_lru++;
 }
 
+/* It was used just now. */
+static void
+lru_touch(struct live *l)
+{
+	if (!l->in_lru)
+		return;
+	lru_remove(l);
+	lru_add(l);
+}
+
 static void
 state_free(struct session_state *s)
 {
@@ -143,11 +153,11 @@ live_free_all(struct brain *b)
 	for (size_t i = 0; i < b->table_cap; i++) {
 		while (b->table[i] != NULL) {
 			struct live *l = b->table[i];
+			l->pins++; /* the last unsubscribing must not free it under us */
 			run_free(MOVE(l->run));
 			while (l->subs != NULL)
 				brain_unsubscribe(l->subs);
-			if (b->table[i] == l)
-				live_free(l);
+			live_free(l);
 		}
 	}
 	free(b->table);
@@ -162,13 +172,23 @@ live_trim(struct live *l)
 		transcript_free(MOVE(l->context));
 }
 
-/* Least recently used entries leave; those that still have subscribers lose only their fold. */
+/* Somebody works with the entry: it is neither freed nor evicted. */
+static bool
+live_held(const struct live *l)
+{
+	return l->pins > 0 || l->run != NULL || l->loading || l->waiters != NULL;
+}
+
+/* Least recently used entries leave; those that still have subscribers lose only their fold. One that is in
+ * use again since it came to rest only leaves the list: it comes back when it is settled. */
 static void
 cache_shrink(struct brain *b)
 {
 	while (b->n_lru > LIVE_CACHE) {
 		struct live *l = b->lru.lru_prev;
 		lru_remove(l);
+		if (live_held(l))
+			continue;
 		live_unload(l);
 		if (l->subs == NULL)
 			live_free(l);
@@ -178,7 +198,7 @@ cache_shrink(struct brain *b)
 void
 live_settle(struct live *l)
 {
-	if (l->pins > 0 || l->run != NULL || l->loading || l->waiters != NULL)
+	if (live_held(l))
 		return;
 	if (l->state == NULL) {
 		if (l->subs == NULL)
@@ -191,7 +211,7 @@ live_settle(struct live *l)
 }
 
 struct live_kept *
-live_kept_find(struct live *l, uint32_t seq)
+live_kept_find(const struct live *l, uint32_t seq)
 {
 	struct live_kept *k = l->kept;
 	while (k != NULL && k->seq != seq)
@@ -248,8 +268,18 @@ kept_update(struct live *l, const struct event_row *row, struct err *e)
 	return 0;
 }
 
-/* A state that cannot be folded on is thrown away: the next use loads the log anew, and says what is wrong
- * with it. */
+bool
+live_kept_complete(const struct live *l)
+{
+	const struct turn *t = &l->state->turn;
+	for (size_t i = 0; i < t->n_queued; i++) {
+		if (live_kept_find(l, t->queued[i].seq) == NULL)
+			return false;
+	}
+	return true;
+}
+
+/* A state that cannot be folded on is thrown away; brain_on_commit has the log loaded anew. */
 static void
 live_broken(struct live *l, const struct err *e)
 {
@@ -258,17 +288,39 @@ live_broken(struct live *l, const struct err *e)
 	live_unload(l);
 }
 
+static void
+on_reloaded(void *arg, const struct err *err, const struct session_state *s)
+{
+	(void)arg, (void)s;
+	if (err != NULL && err->kind != ERR_NOT_FOUND)
+		log_error("session.reload", LOG_ERR(err));
+}
+
 static int
 live_fold_row(struct live *l, const struct event_row *row, struct err *e)
 {
 	if (session_fold(l->state, row, e) < 0)
 		return err_wrap(e, "row %u", row->seq);
-	if (l->context != NULL) {
-		int r = transcript_add(l->context, row, e);
-		if (r < 0)
-			return r;
+	return l->context != NULL ? transcript_add(l->context, row, e) : 0;
+}
+
+/* One row for the fold and the subscribers. False when the fold broke on it. */
+static bool
+live_take_row(struct live *l, const struct event_row *row)
+{
+	struct err e = {0};
+	bool whole = l->state == NULL || live_fold_row(l, row, &e) == 0;
+	/* Every commit is this process's own: whoever finds this span open later knows whose request it is.
+	 */
+	if (row->facts.type == EV_SPAN_MODEL_REQUEST_START) {
+		l->requests++;
+		l->opened = row->id;
 	}
-	return 0;
+	subs_deliver(l, row);
+	whole = whole && (l->state == NULL || kept_update(l, row, &e) == 0);
+	if (!whole)
+		live_broken(l, &e);
+	return whole;
 }
 
 /* The rows of one commit: folded, shown to the subscribers, then the brain looks what is next. */
@@ -279,7 +331,6 @@ brain_on_commit(struct brain *b, struct str session_id, const struct event_row *
 	struct live *l = fresh ? live_entry(b, session_id) : live_find(b, session_id);
 	if (l == NULL)
 		return;
-	struct err e = {0};
 	if (fresh && l->state == NULL) {
 		l->state = calloc(1, sizeof(*l->state));
 		if (l->state != NULL)
@@ -287,18 +338,14 @@ brain_on_commit(struct brain *b, struct str session_id, const struct event_row *
 		l->context = transcript_new();
 	}
 	l->pins++;
-	for (size_t i = 0; i < n; i++) {
-		if (rows[i].facts.type == EV_SPAN_MODEL_REQUEST_START)
-			l->requests++;
-		if (l->state != NULL && live_fold_row(l, &rows[i], &e) < 0)
-			live_broken(l, &e);
-		subs_deliver(l, &rows[i]);
-		if (l->state != NULL && kept_update(l, &rows[i], &e) < 0)
-			live_broken(l, &e);
-	}
+	bool whole = true;
+	for (size_t i = 0; i < n; i++)
+		whole = live_take_row(l, &rows[i]) && whole;
 	if (l->state != NULL && l->state->turn.status == TURN_TERMINATED)
 		subs_end(l, false);
 	run_drive(l);
+	if (!whole)
+		brain_session_get(b, session_id, on_reloaded, l);
 	l->pins--;
 	live_settle(l);
 }
@@ -376,7 +423,7 @@ note_unsure(struct live *l)
 	const struct turn *t = &l->state->turn;
 	l->n_unsure = 0;
 	for (size_t i = 0; t->status == TURN_RUNNING && i < t->n_tools; i++) {
-		if (turn_tool_runnable(&t->tools[i]))
+		if (turn_tool_runnable(&t->tools[i]) && l->n_unsure < ARRAY_LEN(l->unsure))
 			l->unsure[l->n_unsure++] = t->tools[i].seq;
 	}
 }
@@ -406,32 +453,42 @@ on_loaded(void *arg, const struct err *err, struct str snapshot, const struct ev
 	live_settle(l);
 }
 
-void
-brain_session_get(struct brain *b, struct str id, brain_session_cb *cb, void *arg)
+static int
+waiter_add(struct live *l, brain_session_cb *cb, void *arg)
 {
-	struct err e = {0};
-	struct live *l = id_valid(id, "sesn") ? live_entry(b, id) : NULL;
-	if (l == NULL) {
-		session_not_found(id, &e);
-		cb(arg, &e, NULL);
-		return;
-	}
-	if (l->state != NULL) {
-		cb(arg, NULL, l->state);
-		return;
-	}
 	struct live_waiter *w = calloc(1, sizeof(*w));
-	if (w == NULL) {
-		err_set(&e, ERR_NO_MEMORY, "out of memory");
-		cb(arg, &e, NULL);
-		return;
-	}
+	if (w == NULL)
+		return -ERR_NO_MEMORY;
 	w->cb = cb;
 	w->arg = arg;
 	struct live_waiter **at = &l->waiters;
 	while (*at != NULL)
 		at = &(*at)->next;
 	*at = w;
+	return 0;
+}
+
+void
+brain_session_get(struct brain *b, struct str id, brain_session_cb *cb, void *arg)
+{
+	struct err e = {0};
+	bool valid = id_valid(id, "sesn");
+	struct live *l = valid ? live_entry(b, id) : NULL;
+	if (l != NULL && l->state != NULL) {
+		lru_touch(l);
+		cb(arg, NULL, l->state);
+		return;
+	}
+	if (!valid)
+		session_not_found(id, &e);
+	else if (l == NULL || waiter_add(l, cb, arg) < 0)
+		err_set(&e, ERR_NO_MEMORY, "out of memory");
+	if (e.kind != ERR_NONE) {
+		if (l != NULL)
+			live_settle(l);
+		cb(arg, &e, NULL);
+		return;
+	}
 	if (l->loading)
 		return;
 	l->loading = true;
@@ -456,11 +513,13 @@ struct context_load {
 
 static void context_read(struct context_load *c);
 
+/* The store may show rows that brain_on_commit has yet to tell. They are left to it: it folds each row once,
+ * into the context too. */
 static int
 context_take(struct context_load *c, const struct store_event *ev, size_t n, struct err *e)
 {
 	struct live *l = c->live;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n && ev[i].row.seq <= l->state->turn.last_seq; i++) {
 		const struct event_row *row = &ev[i].row;
 		if (transcript_add(c->context, row, e) < 0)
 			return err_wrap(e, "context");
@@ -489,13 +548,16 @@ on_context_rows(void *arg, const struct err *err, const struct store_event *ev, 
 {
 	struct context_load *c = arg;
 	struct err e = {0};
-	if (err == NULL && context_take(c, ev, n, &e) < 0)
+	(void)more;
+	if (err == NULL && c->live->state == NULL)
+		err_set(&e, ERR_AGAIN, "the session was unloaded meanwhile");
+	else if (err == NULL)
+		(void)context_take(c, ev, n, &e);
+	if (e.kind != ERR_NONE)
 		err = &e;
 	/* Rows committed while we read were not added to the context: read on until it has caught up with the
 	 * fold. */
-	bool behind = err == NULL && c->live->state != NULL && n > 0 &&
-		      transcript_seq(c->context) < c->live->state->turn.last_seq;
-	if (err == NULL && (more || behind))
+	if (err == NULL && n > 0 && transcript_seq(c->context) < c->live->state->turn.last_seq)
 		context_read(c);
 	else
 		context_done(c, err);

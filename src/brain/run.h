@@ -18,7 +18,8 @@ struct run_tool {
 	struct hands_call *call; /* NULL once it is done */
 	bool cancelling;
 	bool done;
-	bool appending; /* its result is in the append in progress */
+	bool appending; /* its result is in the latest append */
+	bool replaced;  /* its result could not be a row: `text` says so */
 	bool is_error;
 	bool acknowledge; /* guest holds the result until we say that it is durable */
 	struct str text;  /* owned */
@@ -34,6 +35,7 @@ struct run {
 	struct plan_failure failure; /* waits to be appended */
 	char failure_text[640];
 	struct run_tool *tools;
+	bool cancelling; /* an interrupt waits for the tools; the timer ends its patience */
 	struct loop_timer *timer;
 };
 
@@ -43,13 +45,17 @@ void run_tools_start(struct run *r);
 bool run_tools_ready(const struct run *r);
 /* True when tools are still running. */
 bool run_tools_in_flight(const struct run *r);
-/* Asks all running tools to stop; after a grace time they are given up. */
+/* Asks all running tools to stop. Those that were not sent yet end at once, so the run may be driven before
+ * this returns. */
 void run_tools_cancel(struct run *r);
 /* Gives up what is still running: its result will not be waited for. */
 void run_tools_abandon(struct run *r);
-/* Rows for the results that are ready. */
+/* Rows for the results that are ready. Notes which they are. */
 int run_tools_rows(
 	struct run *r, const struct session_state *s, struct plan *p, uint64_t now_us, struct err *e);
-/* After these rows are durable: acknowledges and forgets them. On failure they stay ready. */
-void run_tools_appended(struct run *r, bool ok);
+/* The rows of run_tools_rows are durable: acknowledges and forgets them. */
+void run_tools_appended(struct run *r);
+/* The rows of run_tools_rows were not appended. `why` NULL: the results stay ready. Else these rows cannot be
+ * made: the reason takes the place of the results; false when it did so already, or when there are none. */
+bool run_tools_failed(struct run *r, const char *why);
 void run_tools_free(struct run *r);

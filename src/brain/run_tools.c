@@ -43,7 +43,8 @@ tool_finish(struct run_tool *t, struct str text, bool is_error)
 	t->done = true;
 }
 
-/* A cancelled tool has no result of its own: the interrupt answers it. */
+/* A tool that we cancelled has no result of its own: the interrupt answers it. One that says so unasked is
+ * answered like any other, else it would be started again. */
 static void
 on_tool_done(void *arg, const struct hands_result *res)
 {
@@ -52,12 +53,12 @@ on_tool_done(void *arg, const struct hands_result *res)
 	t->call = NULL;
 	log_debug("tool.done", LOG_STR("id", id_str(&t->id)), LOG_INT("outcome", res->outcome),
 		LOG_INT("us", res->run_us));
-	if (res->outcome == HANDS_CANCELLED) {
+	if (res->outcome == HANDS_CANCELLED && t->cancelling) {
 		hands_ack(r->live->brain->hands, id_str(&r->live->id), id_str(&t->id));
 		tool_remove(r, t);
 	} else {
-		t->acknowledge = res->outcome == HANDS_DONE;
-		tool_finish(t, res->text, res->is_error);
+		t->acknowledge = res->outcome == HANDS_DONE || res->outcome == HANDS_CANCELLED;
+		tool_finish(t, res->text, res->is_error || res->outcome == HANDS_CANCELLED);
 	}
 	run_drive(r->live);
 }
@@ -190,20 +191,34 @@ run_tools_rows(struct run *r, const struct session_state *s, struct plan *p, uin
 }
 
 void
-run_tools_appended(struct run *r, bool ok)
+run_tools_appended(struct run *r)
 {
 	struct run_tool *t = r->tools;
 	while (t != NULL) {
 		struct run_tool *next = t->next;
-		if (t->appending && ok) {
+		if (t->appending) {
 			if (t->acknowledge)
 				hands_ack(r->live->brain->hands, id_str(&r->live->id), id_str(&t->id));
 			tool_remove(r, t);
-		} else {
-			t->appending = false;
 		}
 		t = next;
 	}
+}
+
+bool
+run_tools_failed(struct run *r, const char *why)
+{
+	bool any = false;
+	for (struct run_tool *t = r->tools; t != NULL; t = t->next) {
+		bool replace = why != NULL && t->appending && !t->replaced;
+		t->appending = false;
+		if (!replace)
+			continue;
+		free((void *)(uintptr_t)t->text.p);
+		tool_finish(t, str_z(why), true);
+		t->replaced = any = true;
+	}
+	return any;
 }
 
 void

@@ -56,7 +56,7 @@ struct live {
 	struct run *run;
 	uint64_t requests; /* model requests seen starting in this process */
 	uint64_t epoch;    /* lease, 0: none taken yet */
-	struct id opened;  /* the span.model_request_start that this process appended last */
+	struct id opened;  /* the span.model_request_start that this process committed last */
 	uint32_t n_unsure; /* tool uses that a former process may have sent to hands */
 	uint32_t unsure[LIM_MODEL_TOOL_USES];
 };
@@ -71,6 +71,8 @@ struct brain {
 	struct gate_client *gate;
 	struct hands_client *hands;
 	size_t n_runs;
+	struct output *outputs; /* being copied into the store */
+	bool stopping;
 };
 
 /* ---- live.c ---- */
@@ -85,7 +87,9 @@ void live_settle(struct live *l);
 /* Frees every entry, whatever holds it. For brain_free. */
 void live_free_all(struct brain *b);
 /* The kept body of a row, or NULL. */
-struct live_kept *live_kept_find(struct live *l, uint32_t seq);
+struct live_kept *live_kept_find(const struct live *l, uint32_t seq);
+/* True when the bodies of all queued events of a loaded session are at hand: else live_load_context. */
+bool live_kept_complete(const struct live *l);
 /* Reads the whole log into l->context and l->kept, then calls cb. */
 void live_load_context(struct live *l, void (*cb)(void *arg, const struct err *err), void *arg);
 /* Drops the context of an idle session when it is large. */
@@ -121,3 +125,5 @@ void run_free(struct run *r);
 
 /* hands' report of an output file: copies it into the store, then tells the owner. Takes fd. */
 void outputs_take(void *owner, struct str session_id, struct str path, uint64_t size, int fd);
+/* Gives up the copies under way. */
+void outputs_abort(struct brain *b);

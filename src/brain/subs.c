@@ -35,14 +35,12 @@ deliver_event(struct live *l, uint32_t seq, enum event_type type, struct str bod
 	AUTO(buf) struct buf json;
 	buf_init(&json, LIM_EVENT_BODY + KIB);
 	event_render(&json, body, processed_us);
-	char id[16];
-	struct buf idb;
-	buf_init(&idb, sizeof(id));
-	buf_put_u64(&idb, seq);
+	AUTO(buf) struct buf id;
+	buf_init(&id, 16);
+	buf_put_u64(&id, seq);
 	struct rc_bytes *rec = NULL;
-	if (buf_check(&json, NULL) == 0 && buf_check(&idb, NULL) == 0)
-		rec = record(buf_str(&idb), str_z(event_name(type)), buf_str(&json));
-	buf_done(&idb);
+	if (buf_check(&json, NULL) == 0 && buf_check(&id, NULL) == 0)
+		rec = record(buf_str(&id), str_z(event_name(type)), buf_str(&json));
 	if (rec == NULL)
 		log_error("stream.encode", LOG_STR("session", id_str(&l->id)), LOG_INT("seq", seq));
 	deliver(l, rec, false, 0);

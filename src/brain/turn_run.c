@@ -59,7 +59,7 @@ static void
 on_timer(void *arg)
 {
 	struct run *r = arg;
-	if (r->live->state != NULL && turn_next(&r->live->state->turn, clock_wall_us()).kind == ACT_INTERRUPT)
+	if (r->cancelling)
 		run_tools_abandon(r);
 	run_drive(r->live);
 }
@@ -110,21 +110,38 @@ run_fenced(struct run *r)
 	run_free(r);
 }
 
-/* Rows that cannot be made from a response (over a limit, say) must not be tried for ever. */
 static void
-run_unmakeable(struct run *r, const struct err *err)
+set_failure(struct run *r, enum model_end end, const char *error_type, const char *message)
 {
-	if (r->response.arena == NULL) {
-		run_retry_later(r);
-		return;
-	}
-	response_drop(r);
-	(void)str_copy_z(str_z(err->msg), r->failure_text, sizeof(r->failure_text));
-	r->failure = (struct plan_failure){.end = MODEL_END_FATAL,
-		.error_type = "model_request_failed_error",
-		.message = r->failure_text};
+	if (!str_copy_z(str_z(message), r->failure_text, sizeof(r->failure_text)))
+		r->failure_text[0] = '\0';
+	r->failure = (struct plan_failure){.end = end, .error_type = error_type, .message = r->failure_text};
 	r->has_failure = true;
-	run_drive(r->live);
+}
+
+/* Trying again does not help: the rows themselves cannot be made. */
+static bool
+is_final(const struct err *err)
+{
+	return err->kind == ERR_TOO_LARGE || err->kind == ERR_INVALID || err->kind == ERR_CORRUPT;
+}
+
+/* Rows that cannot be made from a response or a result (over a limit, say) are replaced by rows that say so;
+ * everything else is tried again when the store may have room or time. */
+static void
+run_append_failed(struct run *r, const struct err *err)
+{
+	bool final = is_final(err);
+	bool replaced = run_tools_failed(r, final ? err->msg : NULL);
+	if (final && r->response.arena != NULL) {
+		response_drop(r);
+		set_failure(r, MODEL_END_FATAL, "model_request_failed_error", err->msg);
+		replaced = true;
+	}
+	if (replaced)
+		run_drive(r->live);
+	else
+		run_retry_later(r);
 }
 
 static void
@@ -135,8 +152,8 @@ on_appended(void *arg, const struct err *err, const struct plan *p, uint32_t fir
 	struct run *r = arg;
 	if (!run_unbusy(r))
 		return;
-	run_tools_appended(r, err == NULL);
 	if (err == NULL) {
+		run_tools_appended(r);
 		response_drop(r);
 		r->has_failure = false;
 		run_drive(r->live);
@@ -146,7 +163,7 @@ on_appended(void *arg, const struct err *err, const struct plan *p, uint32_t fir
 	if (err->kind == ERR_FENCED)
 		run_fenced(r);
 	else
-		run_unmakeable(r, err);
+		run_append_failed(r, err);
 }
 
 static void
@@ -201,15 +218,6 @@ make_interrupt(void *arg, const struct session_state *s, struct plan *p, struct 
 }
 
 /* ---- model requests ---- */
-
-static void
-set_failure(struct run *r, enum model_end end, const char *error_type, const char *message)
-{
-	if (!str_copy_z(str_z(message), r->failure_text, sizeof(r->failure_text)))
-		r->failure_text[0] = '\0';
-	r->failure = (struct plan_failure){.end = end, .error_type = error_type, .message = r->failure_text};
-	r->has_failure = true;
-}
 
 static void
 on_model_done(void *arg, struct model_response *resp, const struct plan_failure *f)
@@ -284,6 +292,13 @@ request_start(struct run *r, struct err *e)
 	return model_call_start(l->brain->gate, &o, &r->call, e);
 }
 
+/* The same request may go through later. */
+static bool
+is_passing(const struct err *e)
+{
+	return e->kind == ERR_UNAVAILABLE || e->kind == ERR_NO_MEMORY;
+}
+
 static void
 drive_request(struct run *r)
 {
@@ -299,7 +314,7 @@ drive_request(struct run *r)
 	if (!r->has_failure && !opened)
 		set_failure(r, MODEL_END_LOST, NULL, NULL);
 	else if (!r->has_failure && request_start(r, &e) < 0)
-		set_failure(r, e.kind == ERR_UNAVAILABLE ? MODEL_END_ERROR : MODEL_END_FATAL,
+		set_failure(r, is_passing(&e) ? MODEL_END_ERROR : MODEL_END_FATAL,
 			"model_request_failed_error", e.msg);
 	if (r->has_failure)
 		run_append(r, make_failure);
@@ -329,12 +344,14 @@ drive_interrupt(struct run *r)
 		run_append(r, make_results);
 		return;
 	}
-	if (run_tools_in_flight(r)) {
+	if (!run_tools_in_flight(r)) {
+		run_append(r, make_interrupt);
+	} else if (!r->cancelling) {
+		/* One grace time for all of them, whatever else comes meanwhile. */
+		r->cancelling = true;
 		loop_timer_start(r->timer, RUN_CANCEL_MS, 0);
 		run_tools_cancel(r);
-		return;
 	}
-	run_append(r, make_interrupt);
 }
 
 static void
@@ -431,9 +448,11 @@ run_end(struct live *l)
 void
 run_drive(struct live *l)
 {
-	if (l->state == NULL || l->deleting || (l->run != NULL && l->run->busy))
+	if (l->state == NULL || l->deleting || l->brain->stopping || (l->run != NULL && l->run->busy))
 		return;
 	struct turn_action a = turn_next(&l->state->turn, clock_wall_us());
+	if (l->run != NULL && a.kind != ACT_INTERRUPT)
+		l->run->cancelling = false;
 	if (a.kind == ACT_NONE) {
 		if (l->run != NULL)
 			run_end(l);

@@ -26,6 +26,7 @@ struct role {
 	unsigned missed;
 	int listen_fd;
 	int exit_code;
+	bool leaving;
 };
 
 /* ---- configuration slice ---- */
@@ -178,6 +179,8 @@ on_auth_ready(struct control *c, const struct err *err, bool first)
 {
 	struct role *r = CONTAINER_OF(c, struct role, c);
 	struct err e = {0};
+	if (r->leaving)
+		return;
 	if (err == NULL && build_server(r, &e) < 0)
 		err = &e;
 	if (err != NULL) {
@@ -207,8 +210,7 @@ build(struct role *r, struct err *e)
 	rc = rc == 0 ? store_open(&c->store, c->loop, &so, e) : rc;
 	rc = rc == 0 ? build_brain(c, e) : rc;
 	rc = rc == 0 ? streams_new(&c->streams, c, e) : rc;
-	r->links = loop_timer_new(c->loop, on_links, r);
-	if (rc == 0 && r->links == NULL)
+	if (rc == 0 && (r->links = loop_timer_new(c->loop, on_links, r)) == NULL)
 		rc = err_set(e, ERR_NO_MEMORY, "out of memory");
 	struct leash_ops lo = {.owner = r, .on_peer = on_peer, .on_stop = on_stop};
 	rc = rc == 0 ? leash_attach(&r->leash, c->loop, &lo, e) : rc;
@@ -250,11 +252,14 @@ leave(struct role *r)
 {
 	struct control *c = &r->c;
 	loop_timer_free(r->links);
+	r->leaving = true;
+	/* Requests outlive the server until they are answered. Closing the store makes its last callbacks,
+	 * which answer them and lead into the brain. */
 	server_free(c->server);
 	streams_free(c->streams);
+	brain_stop(c->brain);
+	store_close(c->store);
 	brain_free(c->brain);
-	if (c->store != NULL)
-		store_close(c->store);
 	auth_free(c->auth);
 	leash_free(r->leash);
 	leash_start_done(&r->start);
