@@ -341,7 +341,7 @@ check_server(struct doctor *d)
 static int
 make_env(struct doctor *d, struct err *e)
 {
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 	AUTO(json) struct json_t *v = NULL;
 	char data[PATH_MAX];
 	struct supervise_place at = {

@@ -95,12 +95,12 @@ print_image(void *arg, const struct image_info *i)
 	const struct image_cmd_opts *o = arg;
 	AUTO(buf) struct buf b;
 
+	buf_init(&b, 64 * KIB);
 	if (!o->json) {
 		printf("%-16s  %-10s  %8.0f MiB  %5llu packages  %s\n", i->name, i->suite[0] ? i->suite : "-",
 			(double)i->bytes / (double)MIB, (unsigned long long)i->packages, i->rootfs);
 		return;
 	}
-	buf_init(&b, 64 * KIB);
 	struct json_w w = json_w(&b);
 
 	jw_obj(&w);

@@ -32,7 +32,7 @@ print_key(const struct json_t *v, bool as_json)
 static int
 create(struct api *a, const struct key_opts *o, const char *name, struct err *e)
 {
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 	AUTO(json) struct json_t *v = NULL;
 	if (name == NULL)
 		return err_set(e, ERR_INVALID, "keys create needs a name");

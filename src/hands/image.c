@@ -341,7 +341,7 @@ disk_use(const char *dir)
 static int
 write_manifest(const struct build *b, struct err *e)
 {
-	AUTO(buf) struct buf out;
+	AUTO(buf) struct buf out = {0};
 	char path[HANDS_PATH], hex[HASH_HEX], when[TIME_TEXT_MAX];
 	size_t n = 0;
 	uint64_t count = 0;

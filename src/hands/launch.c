@@ -84,7 +84,7 @@ place_files(const struct launch *l, const char *rootfs, struct err *e)
 static int
 write_config(const char *dir, const struct oci_plan *plan, struct err *e)
 {
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 	int r = oci_plan_check(plan, e);
 
 	if (r < 0)

@@ -96,7 +96,7 @@ keep(const struct hands_env *env, const char *key, const struct probe_result *p)
 static int
 write_bundle(const char *dir, struct err *e)
 {
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 	AUTO(fd) int fd = -1;
 	struct oci_plan plan = {
 		.rootfs = "/",

@@ -73,7 +73,7 @@ static int
 save(const struct sandbox *s, struct err *e)
 {
 	char dir[HANDS_PATH];
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 	AUTO(fd)
 	int fd = open(env_sandbox_dir(s->priv->env, s->id.z, dir), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 

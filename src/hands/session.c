@@ -83,7 +83,7 @@ load(struct session *s, struct err *e)
 int
 session_save(const struct session *s, struct err *e)
 {
-	AUTO(buf) struct buf b;
+	AUTO(buf) struct buf b = {0};
 	char path[HANDS_PATH];
 	int r = beneath_make_dir(env_session_dir(&s->h->env, s->id.z, path), 0700, e);
 	AUTO(fd) int dir = r == 0 ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
