@@ -489,7 +489,7 @@ brain_session_get(struct brain *b, struct str id, brain_session_cb *cb, void *ar
 		cb(arg, &e, NULL);
 		return;
 	}
-	if (l->loading)
+	if (l == NULL || l->loading)
 		return;
 	l->loading = true;
 	store_session_load(b->o.store, id, true, on_loaded, l);
