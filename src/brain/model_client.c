@@ -137,6 +137,9 @@ call_end_stream(struct model_call *c, uint64_t outcome, struct str text)
 	char msg[640];
 	struct plan_failure f = {
 		.end = MODEL_END_ERROR, .error_type = "model_request_failed_error", .message = msg};
+	/* Over a limit: the next answer would be no shorter. */
+	if (outcome == GATE_REFUSED)
+		f.end = MODEL_END_FATAL;
 	if (c->response.error_type.n > 0) {
 		failure_of_status(status_of_error_type(c->response.error_type), &f);
 		if (!str_copy_z(str_sub(c->response.error_message, 0, 600), msg, sizeof(msg)))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/serve.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,21 @@ static const struct cmd_opt serve_options[] = {
 
 /* ---- keys ---- */
 
+/* A variable can be taken only once: the key of an earlier provider that names the same one, again. */
+static int
+take_env(const struct serve *s, const struct config_provider *p, int *fd, struct err *e)
+{
+	for (const struct config_provider *q = s->config->providers; q < p; q++) {
+		const struct supervise_secret *x = serve_secret(s, q->name);
+
+		if (!x || !q->key_env || !str_eqz(str_z(p->key_env), q->key_env))
+			continue;
+		*fd = fcntl(x->fd, F_DUPFD_CLOEXEC, 0);
+		return *fd < 0 ? err_os(e, "%.100s", p->key_env) : 0;
+	}
+	return key_take_env(p->key_env, fd, e);
+}
+
 /* Takes the provider's key out of the environment or its file. *missing tells that its source holds none. */
 static int
 take_key(struct serve *s, const struct config_provider *p, bool *missing, struct err *e)
@@ -42,7 +58,7 @@ take_key(struct serve *s, const struct config_provider *p, bool *missing, struct
 	*missing = false;
 	if (!p->key_env && !p->key_file)
 		return 0;
-	rc = p->key_env ? key_take_env(p->key_env, &x->fd, e) : key_take_file(p->key_file, &x->fd, e);
+	rc = p->key_env ? take_env(s, p, &x->fd, e) : key_take_file(p->key_file, &x->fd, e);
 	if (rc < 0)
 		return err_wrap(e, "provider %s", p->name);
 	*missing = x->fd < 0;

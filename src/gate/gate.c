@@ -23,6 +23,7 @@
 enum {
 	CALLS_MAX = 1024,
 	BETA_MAX = 1024,
+	ERROR_MAX = 64 * 1024, /* kept of an error's body */
 	CONNECT_MS = 15000,
 };
 
@@ -39,6 +40,8 @@ struct model_call {
 	uint64_t retries;
 	char beta[BETA_MAX + 1];
 	struct uplink_call *up; /* NULL until the body is complete */
+	int status;             /* of the response; 0: no head yet */
+	struct buf error;       /* body of a response other than 200, until it is complete */
 	bool cancelled;
 };
 
@@ -99,6 +102,8 @@ call_free(struct model_call *c)
 	g->n_calls--;
 	g->bodies -= c->length;
 	buf_done(&c->body);
+	secret_wipe(c->error.p, c->error.cap);
+	buf_done(&c->error);
 	free(c);
 }
 
@@ -165,6 +170,7 @@ on_head(void *owner, void *data, const struct uplink_head *h)
 	AUTO(buf) struct buf b = {0};
 	char after[24] = "";
 
+	c->status = h->status;
 	if (!g->control || c->cancelled)
 		return;
 	if (h->has_retry_after)
@@ -180,16 +186,9 @@ on_head(void *owner, void *data, const struct uplink_head *h)
 	rpc_send(g->control, &b);
 }
 
-static bool
-on_data(void *owner, void *data, struct str piece)
+static void
+send_data(struct gate *g, const struct model_call *c, struct str piece)
 {
-	struct gate *g = owner;
-	struct model_call *c = data;
-
-	if (!g->control || c->cancelled)
-		return true;
-	if (rpc_peer_full(g->control))
-		return false;
 	while (piece.n) {
 		AUTO(buf) struct buf b = {0};
 		struct str part = str_sub(piece, 0, LIM_CHUNK);
@@ -202,6 +201,35 @@ on_data(void *owner, void *data, struct str piece)
 		rpc_send(g->control, &b);
 		piece = str_sub(piece, part.n, piece.n);
 	}
+}
+
+/* Providers repeat a key that they refuse, and people read what they say: an error waits until it is whole,
+ * to leave without the key. All room at once, as a growing buffer would leave copies behind. */
+static void
+keep_error(struct model_call *c, struct str piece)
+{
+	if (!c->error.p) {
+		buf_init(&c->error, ERROR_MAX);
+		(void)buf_reserve(&c->error, ERROR_MAX);
+	}
+	buf_put_str(&c->error, str_sub(piece, 0, ERROR_MAX - c->error.n));
+}
+
+static bool
+on_data(void *owner, void *data, struct str piece)
+{
+	struct gate *g = owner;
+	struct model_call *c = data;
+
+	if (!g->control || c->cancelled)
+		return true;
+	if (c->status != 200) {
+		keep_error(c, piece);
+		return true;
+	}
+	if (rpc_peer_full(g->control))
+		return false;
+	send_data(g, c, piece);
 	return true;
 }
 
@@ -214,6 +242,10 @@ on_end(void *owner, void *data, const struct uplink_end *end)
 	if (end->outcome != GATE_COMPLETE && end->outcome != GATE_CANCELLED)
 		log_warn("gate.model", LOG_Z("provider", c->provider->name), LOG_INT("outcome", end->outcome),
 			LOG_STR("text", end->text));
+	if (g->control && !c->cancelled && c->error.n) {
+		provider_redact(c->provider, c->error.p, c->error.n);
+		send_data(g, c, buf_str(&c->error));
+	}
 	send_done(g, c->id, end);
 	call_free(c);
 }

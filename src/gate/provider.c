@@ -157,3 +157,22 @@ provider_with_key(
 	secret_wipe(line.p, line.cap);
 	return rc;
 }
+
+static void
+put_stars(struct str key, void *arg)
+{
+	struct str *text = arg;
+
+	for (size_t at; key.n && (at = str_find_str(*text, key)) < text->n;
+		*text = str_sub(*text, at, text->n))
+		memset((char *)(uintptr_t)text->p + at, '*', key.n);
+}
+
+void
+provider_redact(const struct provider *p, char *text, size_t n)
+{
+	struct str s = str_n(text, n);
+
+	if (p->key)
+		secret_use(p->key, put_stars, &s);
+}

@@ -41,3 +41,6 @@ int provider_ready(const struct provider *p, struct err *e);
  * is called for a provider without one. ERR_NO_MEMORY. */
 int provider_with_key(
 	const struct provider *p, void (*use)(const char *line, void *arg), void *arg, struct err *e);
+
+/* Writes '*' over the key wherever it stands in the text. */
+void provider_redact(const struct provider *p, char *text, size_t n);

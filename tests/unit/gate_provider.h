@@ -123,6 +123,8 @@ static const struct behaviour {
 	{"big", NULL},
 	{"stall", EVENTS "transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n", .waits = true},
 	{"hang", "", .waits = true},
+	{"echo", "HTTP/1.1 401 No\r\ntransfer-encoding: chunked\r\n\r\n12\r\nbad key sk-test-01\r\n"
+		 "1f\r\n23456789 and sk-test-0123456789\r\n0\r\n\r\n"},
 };
 
 /* True when the connection may carry another request. */

@@ -442,6 +442,7 @@ test_outcomes(void **state)
 		{"twolengths", GATE_CUT, 0, "", "the response head is refused"},
 		{"429", GATE_COMPLETE, 429, "slow", ""},
 		{"529", GATE_COMPLETE, 529, "", ""},
+		{"echo", GATE_COMPLETE, 401, "bad key ****************** and ******************", ""},
 		{"redirect", GATE_COMPLETE, 302, "", ""},
 		{"early", GATE_COMPLETE, 200, "hi", ""},
 		{"stall", GATE_TIMEOUT, 200, "hello", "no byte for 400 ms"},
