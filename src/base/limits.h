@@ -83,7 +83,7 @@
 #define LIM_MODEL_TRIES     5
 #define LIM_MODEL_IDLE_MS   120000  /* no byte from the model */
 #define LIM_MODEL_TOTAL_MS  7200000 /* a whole answer, however it trickles */
-#define LIM_TOOL_ROUNDS     1000   /* model requests in one turn */
+#define LIM_TOOL_ROUNDS     1000    /* model requests in one turn */
 
 /* ---- tools (guest) ---- */
 #define LIM_BASH_OUTPUT    102400 /* characters kept */

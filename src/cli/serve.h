@@ -12,7 +12,7 @@ struct serve {
 	const struct config *config;
 	struct supervise_secret secrets[SUPERVISE_SECRETS_MAX];
 	size_t n_secrets;
-	bool json; /* what the operator should know goes to the log */
+	bool json;        /* what the operator should know goes to the log */
 	char guest[4096]; /* the guest binary */
 	char runsc[4096]; /* the OCI runtime; "" : as configured */
 };
