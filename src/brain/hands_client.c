@@ -15,8 +15,8 @@
 #include <unistd.h>
 
 #include "base/guest_call.h"
-#include "base/hash.h"
 #include "base/log.h"
+#include "brain/box_files.h"
 #include "io/calls.h"
 
 #define STATUS_MAX (16 * KIB)
@@ -41,16 +41,6 @@ struct hands_call {
 	struct hands_call_opts o;
 };
 
-struct box_file {
-	struct id id;
-	struct str path; /* owned */
-	uint64_t size;
-	uint64_t sent; /* the claim it was sent for */
-};
-
-_Static_assert(LIM_RESOURCES *(LIM_MOUNT_PATH + ID_MAX + 16) + 4 * KIB < LIM_FRAME_CLAIM,
-	"the files of a session fit into one claim");
-
 struct box {
 	struct hands_client *hands;
 	struct box *next;
@@ -59,10 +49,8 @@ struct box {
 	uint64_t generation;
 	uint64_t claim_id;
 	struct hands_call *calls;
-	unsigned holds;         /* loops over its calls that are under way: keeps it */
-	struct box_file *files; /* as of the newest call */
-	size_t n_files;
-	struct hash files_hash;   /* of `files` */
+	unsigned holds;           /* loops over its calls that are under way: keeps it */
+	struct box_files files;   /* as of the newest call */
 	struct hash claimed_hash; /* of the files that the present sandbox was claimed with */
 };
 
@@ -96,23 +84,13 @@ box_find(struct hands_client *h, struct str session)
 }
 
 static void
-box_files_free(struct box *b)
-{
-	for (size_t i = 0; i < b->n_files; i++)
-		free((void *)(uintptr_t)b->files[i].path.p);
-	free(b->files);
-	b->files = NULL;
-	b->n_files = 0;
-}
-
-static void
 box_free(struct box *b)
 {
 	struct box **at = &b->hands->boxes;
 	while (*at != b)
 		at = &(*at)->next;
 	*at = b->next;
-	box_files_free(b);
+	box_files_done(&b->files);
 	free(b);
 }
 
@@ -137,55 +115,15 @@ dup_str(struct str s, struct str *out)
 	return true;
 }
 
-static struct hash
-files_hash(const struct box *b)
-{
-	struct hash_ctx c;
-	hash_init(&c, STR_NULL);
-	for (size_t i = 0; i < b->n_files; i++) {
-		hash_add_field(&c, id_str(&b->files[i].id));
-		hash_add_field(&c, b->files[i].path);
-	}
-	return hash_end(&c);
-}
-
-/* An over-long frame would break the connection, and with it the tool calls of all sessions. */
-static int
-box_check_files(const struct box *b, struct err *e)
-{
-	size_t n = 4 * KIB;
-	for (size_t i = 0; i < b->n_files; i++)
-		n += ID_MAX + 16 + b->files[i].path.n;
-	if (n > LIM_FRAME_CLAIM)
-		return err_set(
-			e, ERR_TOO_LARGE, "the mount paths of the session's files are too long together");
-	return 0;
-}
-
 /* The session's files as they are now. When they differ from what the present sandbox was claimed with, it is
  * claimed again, which brings the new ones. */
 static int
 box_set_files(struct box *b, const struct session_state *s, struct err *e)
 {
-	box_files_free(b);
-	b->files = calloc(s->n_resources + 1, sizeof(*b->files));
-	if (b->files == NULL)
-		return err_set(e, ERR_NO_MEMORY, "out of memory");
-	for (size_t i = 0; i < s->n_resources; i++) {
-		const struct session_resource *r = &s->resources[i];
-		if (r->file_id.z[0] == '\0')
-			continue;
-		struct box_file *f = &b->files[b->n_files];
-		if (!dup_str(r->mount_path, &f->path))
-			return err_set(e, ERR_NO_MEMORY, "out of memory");
-		f->id = r->file_id;
-		f->size = r->size;
-		b->n_files++;
-	}
-	b->files_hash = files_hash(b);
-	if (b->state == BOX_READY && !hash_equal(&b->files_hash, &b->claimed_hash))
+	int r = box_files_set(&b->files, s, e);
+	if (r == 0 && b->state == BOX_READY && !hash_equal(&b->files.hash, &b->claimed_hash))
 		b->state = BOX_NONE;
-	return box_check_files(b, e);
+	return r;
 }
 
 /* ---- calls ---- */
@@ -280,15 +218,10 @@ send_claim(struct box *b)
 	frame_u64(&w, h->o.pids);
 	frame_u64(&w, h->o.disk);
 	frame_u64(&w, h->o.cpu_milli);
-	frame_u64(&w, b->n_files);
-	for (size_t i = 0; i < b->n_files; i++) {
-		frame_str(&w, id_str(&b->files[i].id));
-		frame_str(&w, b->files[i].path);
-		frame_u64(&w, b->files[i].size);
-	}
+	box_files_put(&b->files, &w);
 	frame_end(&w, 0);
 	b->state = BOX_CLAIMING;
-	b->claimed_hash = b->files_hash;
+	b->claimed_hash = b->files.hash;
 	rpc_send(h->peer, &m);
 }
 
@@ -358,19 +291,6 @@ send_file(struct hands_client *h, uint64_t claim, struct str file_id, struct err
 	return 0;
 }
 
-/* True once for each file of the claim: asking again and again must not open descriptors without end. */
-static bool
-box_owes_file(struct box *b, struct str id)
-{
-	for (size_t i = 0; i < b->n_files; i++) {
-		if (b->files[i].sent == b->claim_id || !str_eq(id_str(&b->files[i].id), id))
-			continue;
-		b->files[i].sent = b->claim_id;
-		return true;
-	}
-	return false;
-}
-
 static int
 on_want(void *owner, struct rpc_peer *p, struct rpc_msg *m, struct err *e)
 {
@@ -382,7 +302,7 @@ on_want(void *owner, struct rpc_peer *p, struct rpc_msg *m, struct err *e)
 	struct err fe = {0};
 	for (uint64_t i = 0; i < n && !r.bad; i++) {
 		struct str id = frame_get_str_max(&r, ID_MAX);
-		if (b == NULL || r.bad || !box_owes_file(b, id))
+		if (b == NULL || r.bad || !box_files_owed(&b->files, id, b->claim_id))
 			continue;
 		if (send_file(h, m->f.call, id, &fe) < 0) {
 			log_error("claim.file", LOG_STR("session", id_str(&b->session)), LOG_ERR(&fe));
@@ -412,7 +332,7 @@ on_claimed(void *owner, struct rpc_peer *p, struct rpc_msg *m, struct err *e)
 	if (b == NULL)
 		return 0;
 	/* Files may have come since it was claimed. */
-	b->state = hash_equal(&b->files_hash, &b->claimed_hash) ? BOX_READY : BOX_NONE;
+	b->state = hash_equal(&b->files.hash, &b->claimed_hash) ? BOX_READY : BOX_NONE;
 	b->generation = generation;
 	struct str what = str_z(claim_how[how < ARRAY_LEN(claim_how) ? how : 0]);
 	h->o.on_sandbox(h->o.owner, id_str(&b->session), what, generation, us);
