@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sched.h>
 #include <signal.h>
@@ -121,6 +122,21 @@ TRY(try_socket_inet, socket_of(AF_INET, SOCK_STREAM))
 TRY(try_socket_inet6, socket_of(AF_INET6, SOCK_DGRAM))
 TRY(try_socket_unix, socket_of(AF_UNIX, SOCK_STREAM))
 TRY(try_socket_netlink, socket_of(AF_NETLINK, SOCK_RAW))
+TRY(try_socket_netfilter, os(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER)))
+
+static int
+pair_of(int type)
+{
+	int pair[2] = {-1, -1};
+	int r = os(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, pair));
+
+	fd_close(pair[0]);
+	fd_close(pair[1]);
+	return r;
+}
+
+TRY(try_pair_stream, pair_of(SOCK_STREAM))
+TRY(try_pair_datagram, pair_of(SOCK_DGRAM))
 TRY(try_socket_packet, socket_of(AF_PACKET, SOCK_RAW))
 TRY(try_socket_vsock, socket_of(AF_VSOCK, SOCK_STREAM))
 
