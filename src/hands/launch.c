@@ -23,43 +23,22 @@
 #define KILL_ROUNDS    1000
 #define SESSION_INSIDE "/mnt/session"
 #define RESULTS_BYTES  (64 * MIB)
-#define COMPAT_INSIDE  "/run/pinfold/compat.so"
 
 /* ---- start ---- */
-
-/* ld.so reads the list at every exec; it stays right when runsc is updated, because the library is always
- * mounted. */
-static int
-write_preload(const char *ws, struct err *e)
-{
-	char path[HANDS_PATH];
-	int r = beneath_make_dir(hands_path(path, "%s/upper/etc", ws), 0755, e);
-	AUTO(fd) int dir = r == 0 ? open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-
-	if (r == 0 && dir < 0)
-		r = err_os(e, "open %s", path);
-	if (r == 0)
-		r = beneath_write(dir, "ld.so.preload", STR(COMPAT_INSIDE "\n"), e);
-	if (r == 0 && fchmodat(dir, "ld.so.preload", 0644, 0) < 0)
-		r = err_os(e, "ld.so.preload");
-	return r;
-}
 
 static int
 start_workspace(const struct launch *l, const char *ws, struct err *e)
 {
 	char templates[HANDS_PATH];
-	bool fresh = !workspace_exists(l->workspace);
-	int r = 0;
+	struct workspace_opts o = {
+		.templates_dir = hands_path(templates, "%s/templates", l->env->cfg.data_dir),
+		.disk = l->limits.disk,
+		.limited = l->env->disk_limited,
+		.preload = l->env->stat_quirk,
+	};
+	int r = workspace_exists(l->workspace) ? 0 : workspace_create(&o, l->workspace, e);
 
-	hands_path(templates, "%s/templates", l->env->cfg.data_dir);
-	if (fresh)
-		r = workspace_create(templates, l->workspace, l->limits.disk, l->env->disk_limited, e);
-	if (r == 0)
-		r = workspace_mount(l->workspace, ws, e);
-	if (r == 0 && fresh && l->env->stat_quirk)
-		r = write_preload(ws, e);
-	return r;
+	return r < 0 ? r : workspace_mount(l->workspace, ws, e);
 }
 
 static int

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hands/workspace.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/fs.h>
@@ -16,11 +17,20 @@
 #include "hands/beneath.h"
 #include "hands/program.h"
 
-#define DISK_NAME  "disk.ext4"
-#define TREE_NAME  "tree"
-#define MKFS_MS    120000
-#define LOOP_TRIES 64
-#define LOOP_MAJOR 7
+#define DISK_NAME     "disk.ext4"
+#define TREE_NAME     "tree"
+#define MKFS_MS       120000
+#define LOOP_TRIES    64
+#define DETACH_MS     10
+#define DETACH_ROUNDS 1000
+#define LOOP_MAJOR    7
+
+static void
+dir_close(DIR *d)
+{
+	closedir(d);
+}
+DEFINE_AUTO(dir, DIR *, dir_close, NULL);
 
 /*
  * What a new workspace holds. Directories that the image may not have exist in the upper, so that every mount
@@ -48,8 +58,28 @@ static const struct {
 	{"session/tool_results", 0755},
 };
 
+/* ld.so reads the list at every exec. It stays right when runsc is updated, because the library is always
+ * mounted. */
 static int
-make_skeleton(const char *dir, struct err *e)
+write_preload(const char *dir, struct err *e)
+{
+	char path[HANDS_PATH];
+	int r = beneath_make_dir(hands_path(path, "%s/upper/etc", dir), 0755, e);
+
+	if (r < 0)
+		return r;
+	AUTO(fd) int etc = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+
+	if (etc < 0)
+		return err_os(e, "open %s", path);
+	r = beneath_write(etc, "ld.so.preload", STR(WORKSPACE_PRELOAD "\n"), e);
+	if (r == 0 && (chmod(path, 0755) < 0 || fchmodat(etc, "ld.so.preload", 0644, 0) < 0))
+		r = err_os(e, "ld.so.preload");
+	return r;
+}
+
+static int
+make_skeleton(const char *dir, bool preload, struct err *e)
 {
 	char path[HANDS_PATH];
 	int r = beneath_make_dir(dir, 0755, e);
@@ -59,7 +89,7 @@ make_skeleton(const char *dir, struct err *e)
 		if ((mkdir(path, 0755) < 0 && errno != EEXIST) || chmod(path, skeleton[i].mode) < 0)
 			r = err_os(e, "make %s", path);
 	}
-	return r;
+	return r == 0 && preload ? write_preload(dir, e) : r;
 }
 
 /* ---- the disk file ---- */
@@ -108,7 +138,7 @@ copy_sparse(int from, int to, off_t size, struct err *e)
 }
 
 static int
-make_template(const char *templates_dir, const char *path, uint64_t disk, struct err *e)
+make_template(const struct workspace_opts *o, const char *path, struct err *e)
 {
 	char tmp[HANDS_PATH], skel[HANDS_PATH];
 	struct program mkfs = {
@@ -121,14 +151,14 @@ make_template(const char *templates_dir, const char *path, uint64_t disk, struct
 		.timeout_ms = MKFS_MS,
 	};
 
-	hands_path(tmp, "%s/.new.%d", templates_dir, (int)getpid());
-	hands_path(skel, "%s/.skeleton.%d", templates_dir, (int)getpid());
-	int r = make_skeleton(skel, e);
+	hands_path(tmp, "%s/.new.%d", o->templates_dir, (int)getpid());
+	hands_path(skel, "%s/.skeleton.%d", o->templates_dir, (int)getpid());
+	int r = make_skeleton(skel, o->preload, e);
 
 	if (r == 0) {
 		AUTO(fd) int fd = open(tmp, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
-		if (fd < 0 || ftruncate(fd, (off_t)disk) < 0)
+		if (fd < 0 || ftruncate(fd, (off_t)o->disk) < 0)
 			r = err_os(e, "create %s", tmp);
 	}
 	if (r == 0)
@@ -142,16 +172,17 @@ make_template(const char *templates_dir, const char *path, uint64_t disk, struct
 
 /* Opens the template for this size, making it when it is missing. */
 static int
-open_template(const char *templates_dir, uint64_t disk, int *out, struct err *e)
+open_template(const struct workspace_opts *o, int *out, struct err *e)
 {
 	char path[HANDS_PATH];
-	int r = beneath_make_dir(templates_dir, 0700, e);
+	int r = beneath_make_dir(o->templates_dir, 0700, e);
 
-	hands_path(path, "%s/v2-%llu.ext4", templates_dir, (unsigned long long)disk);
+	hands_path(path, "%s/v3-%llu%s.ext4", o->templates_dir, (unsigned long long)o->disk,
+		o->preload ? "-preload" : "");
 	*out = r == 0 ? open(path, O_RDONLY | O_CLOEXEC) : -1;
 	if (*out >= 0 || r < 0)
 		return r;
-	r = make_template(templates_dir, path, disk, e);
+	r = make_template(o, path, e);
 	if (r < 0)
 		return err_wrap(e, "workspace template");
 	*out = open(path, O_RDONLY | O_CLOEXEC);
@@ -159,34 +190,37 @@ open_template(const char *templates_dir, uint64_t disk, int *out, struct err *e)
 }
 
 static int
-create_disk(const char *templates_dir, const char *dir, uint64_t disk, struct err *e)
+create_disk(const struct workspace_opts *o, const char *path, struct err *e)
 {
-	char path[HANDS_PATH];
 	AUTO(fd) int from = -1;
-	int r = open_template(templates_dir, disk, &from, e);
+	int r = open_template(o, &from, e);
 
 	if (r < 0)
 		return r;
-	AUTO(fd)
-	int to =
-		open(hands_path(path, "%s/%s", dir, DISK_NAME), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	AUTO(fd) int to = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 
 	if (to < 0)
 		return err_os(e, "create %s", path);
-	return copy_sparse(from, to, (off_t)disk, e);
+	return copy_sparse(from, to, (off_t)o->disk, e);
 }
 
 int
-workspace_create(const char *templates_dir, const char *dir, uint64_t disk, bool limited, struct err *e)
+workspace_create(const struct workspace_opts *o, const char *dir, struct err *e)
 {
-	char path[HANDS_PATH];
+	char tmp[HANDS_PATH], path[HANDS_PATH];
+	const char *name = o->limited ? DISK_NAME : TREE_NAME;
 	int r = beneath_make_dir(dir, 0700, e);
 
-	if (r < 0)
-		return r;
-	if (limited)
-		return create_disk(templates_dir, dir, disk, e);
-	return make_skeleton(hands_path(path, "%s/%s", dir, TREE_NAME), e);
+	/* By rename, because a creation that is cut must not look like a workspace. */
+	hands_path(tmp, "%s/.new.%s", dir, name);
+	hands_path(path, "%s/%s", dir, name);
+	if (r == 0)
+		r = beneath_remove(AT_FDCWD, tmp, e);
+	if (r == 0)
+		r = o->limited ? create_disk(o, tmp, e) : make_skeleton(tmp, o->preload, e);
+	if (r == 0 && rename(tmp, path) < 0)
+		r = err_os(e, "rename %s", tmp);
+	return r;
 }
 
 bool
@@ -199,6 +233,53 @@ workspace_exists(const char *dir)
 }
 
 /* ---- mounting ---- */
+
+/* True when a loop device holds this very file. */
+static bool
+holds(const char *device, const struct stat *file)
+{
+	struct loop_info64 info;
+	char path[300];
+
+	snprintf(path, sizeof(path), "/dev/%s", device);
+	AUTO(fd) int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && ioctl(fd, LOOP_GET_STATUS64, &info) == 0 && info.lo_device == file->st_dev &&
+	       info.lo_inode == file->st_ino;
+}
+
+static bool
+is_attached(const struct stat *file)
+{
+	AUTO(dir) DIR *d = opendir("/sys/block");
+	char path[300];
+
+	for (struct dirent *de = d ? readdir(d) : NULL; de; de = readdir(d)) {
+		if (strncmp(de->d_name, "loop", 4) != 0)
+			continue;
+		snprintf(path, sizeof(path), "/sys/block/%.200s/loop", de->d_name);
+		if (access(path, F_OK) == 0 && holds(de->d_name, file))
+			return true;
+	}
+	return false;
+}
+
+/* The mount namespaces of a sandbox that was killed vanish a moment after its processes, and hold the former
+ * mount until then. A second file system on the same file would destroy both. */
+static int
+wait_detached(int file, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(file, &st) < 0)
+		return err_os(e, "workspace");
+	for (int i = 0; i < DETACH_ROUNDS; i++) {
+		if (!is_attached(&st))
+			return 0;
+		usleep(DETACH_MS * 1000);
+	}
+	return err_set(e, ERR_CONFLICT, "the workspace is still mounted elsewhere");
+}
 
 /* Attaches the file to a free loop device. The device lets go of it by itself when it is unmounted last. */
 static int
@@ -240,7 +321,10 @@ mount_disk(int file, const char *at, struct err *e)
 {
 	char device[64];
 	AUTO(fd) int dev = -1;
-	int r = attach_loop(file, device, &dev, e);
+	int r = wait_detached(file, e);
+
+	if (r == 0)
+		r = attach_loop(file, device, &dev, e);
 
 	if (r < 0)
 		return r;
@@ -296,11 +380,12 @@ workspace_unmount(const char *path, struct err *e)
 bool
 workspace_can_limit(const char *templates_dir, const char *scratch, uint64_t disk, struct err *e)
 {
+	struct workspace_opts o = {.templates_dir = templates_dir, .disk = disk, .limited = true};
 	char dir[HANDS_PATH], at[HANDS_PATH];
 
 	hands_path(dir, "%s/disk", scratch);
 	hands_path(at, "%s/disk.mount", scratch);
-	int r = workspace_create(templates_dir, dir, disk, true, e);
+	int r = workspace_create(&o, dir, e);
 
 	if (r == 0)
 		r = workspace_mount(dir, at, e);

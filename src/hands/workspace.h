@@ -19,9 +19,19 @@
  * directory below `scratch`. */
 bool workspace_can_limit(const char *templates_dir, const char *scratch, uint64_t disk, struct err *e);
 
-/* Makes the directory `dir` with an empty workspace: limited to `disk` bytes, or plain when `limited` is
- * false. ERR_IO, ERR_UNAVAILABLE. */
-int workspace_create(const char *templates_dir, const char *dir, uint64_t disk, bool limited, struct err *e);
+/* Inside: the library that is preloaded where runsc has the statx quirk. */
+#define WORKSPACE_PRELOAD "/run/pinfold/compat.so"
+
+struct workspace_opts {
+	const char *templates_dir;
+	uint64_t disk; /* bytes */
+	bool limited;  /* as a file of that size; else a plain directory */
+	bool preload;  /* with WORKSPACE_PRELOAD in its /etc/ld.so.preload */
+};
+
+/* Makes the directory `dir` with an empty workspace, which is there as a whole or not at all. ERR_IO,
+ * ERR_UNAVAILABLE. */
+int workspace_create(const struct workspace_opts *o, const char *dir, struct err *e);
 
 /* True when there is a workspace at `dir`. */
 bool workspace_exists(const char *dir);

@@ -292,6 +292,19 @@ kit_restart(struct kit *k)
 }
 
 void
+kit_reboot(struct kit *k)
+{
+	/* The process in between takes the namespace with it. */
+	kill(k->init, SIGKILL);
+	waitpid(k->init, NULL, 0);
+	close(k->command);
+	close(k->fd);
+	forget(k);
+	start_init(k);
+	start_role(k);
+}
+
+void
 kit_stop(struct kit *k)
 {
 	command(k, 'T', -1);
@@ -420,9 +433,19 @@ is_output_file(const struct kit_msg *m)
 }
 
 struct kit_msg *
-kit_wait_gone(struct kit *k, int ms)
+kit_wait_gone(struct kit *k, const char *session, int ms)
 {
-	return wait_that(k, is_gone, 0, ms);
+	for (;;) {
+		struct kit_msg *m = wait_that(k, is_gone, 0, ms);
+
+		if (!m)
+			return NULL;
+		struct frame_r r = frame_r(m->payload);
+
+		if (str_eqz(frame_get_str(&r), session))
+			return m;
+		kit_msg_free(m);
+	}
 }
 
 struct kit_msg *
@@ -587,6 +610,14 @@ static bool
 answers_claim(const struct kit_msg *m)
 {
 	return m->type == HANDS_WANT || m->type == HANDS_CLAIMED || m->type == HANDS_FAILED;
+}
+
+void
+kit_send_claim(struct kit *k, const char *session, const struct kit_files *files)
+{
+	const struct kit_files none = {NULL, 0};
+
+	send_claim(k, ++k->next_call, session, files ? files : &none);
 }
 
 void

@@ -49,14 +49,17 @@ void kit_start(struct kit *k, const char *name, const char *extra);
 void kit_stop(struct kit *k);
 /* kill -9 of hands, then a new one on the same directories. */
 void kit_restart(struct kit *k);
+/* kill -9 of the namespace's first process (supervise), with which everything dies, then all of it anew. */
+void kit_reboot(struct kit *k);
 /* Waits for HANDS_STATUS whose state is not "probing"; the JSON in `b`. */
 void kit_status(struct kit *k, struct buf *b);
 
 /* Waits until the pool has a READY sandbox (by the status messages). */
 void kit_wait_warm(struct kit *k);
 
-/* The next message that a sandbox ended / of an output file; NULL after `ms`. The caller frees. */
-struct kit_msg *kit_wait_gone(struct kit *k, int ms);
+/* The next message that the session's sandbox ended (others are dropped) / of an output file; NULL after
+ * `ms`. The caller frees. */
+struct kit_msg *kit_wait_gone(struct kit *k, const char *session, int ms);
 struct kit_msg *kit_wait_output(struct kit *k, int ms);
 void kit_msg_free(struct kit_msg *m);
 
@@ -76,6 +79,7 @@ struct kit_claim {
 };
 
 /* `files`: NULL for none. */
+void kit_send_claim(struct kit *k, const char *session, const struct kit_files *files);
 void kit_claim(struct kit *k, const char *session, const struct kit_files *files, struct kit_claim *out);
 
 struct kit_result {

@@ -164,7 +164,7 @@ idle_and_rebuild(struct kit *k)
 
 	expect_text(k, "sesn_warm", 1,
 		"echo kept > /workspace/kept; echo kept > /root/kept; echo kept > /tmp/kept; echo y", "y");
-	struct kit_msg *m = kit_wait_gone(k, 30000);
+	struct kit_msg *m = kit_wait_gone(k, "sesn_warm", 30000);
 
 	KIT_CHECK(m != NULL, "no sandbox was reaped");
 	kit_msg_free(m);
@@ -242,7 +242,7 @@ crash(struct kit *k)
 		&r);
 	if (r.failed) {
 		KIT_CHECK(strcmp(r.step, "gone") == 0, "step %s: %s", r.step, r.message);
-		struct kit_msg *m = kit_wait_gone(k, 10000);
+		struct kit_msg *m = kit_wait_gone(k, "sesn_oom", 10000);
 
 		KIT_CHECK(m != NULL, "not gone");
 		kit_msg_free(m);
@@ -262,6 +262,61 @@ crash(struct kit *k)
 		"rm /workspace/f*; echo fine > /workspace/x; cat /workspace/x", "fine");
 	ok("a full disk is the session's own");
 	k->limits = (struct kit_limits){0};
+}
+
+static unsigned
+entries(const struct kit *k, const char *name)
+{
+	char path[600];
+	unsigned n = 0;
+
+	snprintf(path, sizeof(path), "%s/%s", k->dir, name);
+	DIR *d = opendir(path);
+
+	for (struct dirent *de = d ? readdir(d) : NULL; de; de = readdir(d))
+		n += de->d_name[0] != '.';
+	if (d)
+		closedir(d);
+	return n;
+}
+
+/* hands is killed in the middle of a start: what was begun is removed, the claim works with the next one. */
+static void
+killed_while_starting(struct kit *k)
+{
+	unsigned before = entries(k, "run/sb");
+	struct kit_claim c;
+
+	kit_send_claim(k, "sesn_torn", NULL);
+	for (int i = 0; i < 5000 && entries(k, "run/sb") == before; i++)
+		usleep(1000);
+	kit_restart(k);
+	kit_claim(k, "sesn_torn", NULL, &c);
+	KIT_CHECK(c.failed == 0 && c.how >= 2, "%s %s", c.step, c.message);
+	expect_text(k, "sesn_torn", c.generation, "echo fine", "fine");
+	kit_release(k, "sesn_torn", true);
+	KIT_CHECK(entries(k, "run/sb") <= before, "remains in run/sb");
+	ok("a hands that is killed during a start leaves nothing");
+}
+
+/* Everything dies with supervise; the next start finds the workspaces and nothing else. */
+static void
+reboot(struct kit *k)
+{
+	struct kit_claim c;
+
+	kit_wait_warm(k);
+	claim_ok(k, "sesn_reboot", NULL, 1, &c);
+	expect_text(k, "sesn_reboot", 1, "echo kept > /workspace/kept; sync; echo y", "y");
+	kit_wait_warm(k);
+	kit_reboot(k);
+	claim_ok(k, "sesn_reboot", NULL, 3, &c);
+	KIT_CHECK(c.generation == 2, "generation %llu", (unsigned long long)c.generation);
+	expect_text(k, "sesn_reboot", 2, "cat /workspace/kept", "kept");
+	KIT_CHECK(entries(k, "data/pool") <= 1, "workspaces of former warm sandboxes remain");
+	KIT_CHECK(entries(k, "run/sb") <= 2, "directories of former sandboxes remain");
+	kit_release(k, "sesn_reboot", true);
+	ok("the death of all roles keeps the workspaces and leaves nothing else");
 }
 
 /* Sends a signal to the runtime's processes of the one sandbox there is. */
@@ -307,7 +362,7 @@ sandbox_dies(struct kit *k)
 	signal_sandbox(k, "sesn_dies", SIGKILL);
 	kit_get_result(k, call, 10000, &r);
 	KIT_CHECK(r.failed == ERR_UNAVAILABLE && strcmp(r.step, "gone") == 0, "%s %s", r.step, r.message);
-	struct kit_msg *m = kit_wait_gone(k, 10000);
+	struct kit_msg *m = kit_wait_gone(k, "sesn_dies", 10000);
 
 	KIT_CHECK(m != NULL, "not gone");
 	struct frame_r f = frame_r(m->payload);
@@ -340,7 +395,7 @@ sandbox_hangs(struct kit *k)
 	signal_sandbox(k, "sesn_hangs", SIGSTOP);
 	kit_get_result(k, call, 40000, &r);
 	KIT_CHECK(r.failed == ERR_TIMEOUT && strcmp(r.step, "gone") == 0, "%s %s", r.step, r.message);
-	struct kit_msg *m = kit_wait_gone(k, 10000);
+	struct kit_msg *m = kit_wait_gone(k, "sesn_hangs", 10000);
 
 	KIT_CHECK(m != NULL, "not gone");
 	kit_msg_free(m);
@@ -382,12 +437,14 @@ main(void)
 	outputs(&k);
 	release(&k);
 	restart(&k);
+	killed_while_starting(&k);
 	sandbox_dies(&k);
 	sandbox_hangs(&k);
 	cancel(&k);
 	crash(&k);
 	kit_stop(&k);
 	kit_start(&k, "pool", ",\"idle_ms\":4000,\"pool_size\":1");
+	reboot(&k);
 	warm(&k);
 	idle_and_rebuild(&k);
 	kit_stop(&k);
