@@ -49,8 +49,10 @@ on_stored(void *arg, const struct err *err, uint32_t seq)
 static void
 on_siblings(void *arg, const struct err *err, const struct store_doc_row *rows, size_t n, bool more)
 {
-	(void)more;
 	struct output_reg *o = arg;
+	struct err e = {0};
+	uint64_t bytes = o->doc.size;
+	size_t others = 0;
 	if (err != NULL) {
 		reg_end(o, err);
 		return;
@@ -58,9 +60,23 @@ on_siblings(void *arg, const struct err *err, const struct store_doc_row *rows, 
 	for (size_t i = 0; i < n; i++) {
 		struct file_doc f;
 		AUTO(json) struct json_t *v = NULL;
-		if (file_doc_read(&rows[i].doc, &v, &f, NULL) == 0 && f.downloadable &&
-			str_eq(f.path, o->doc.path))
+		if (file_doc_read(&rows[i].doc, &v, &f, NULL) < 0 || !f.downloadable)
+			continue;
+		if (str_eq(f.path, o->doc.path)) {
 			o->old = f.id;
+			continue;
+		}
+		others++;
+		bytes += f.size;
+	}
+	/* What a sandbox deletes stays registered: without this it could write and delete until the disk is
+	 * full. */
+	if (more || others >= LIM_OUTPUT_FILES || bytes > LIM_OUTPUT_BYTES) {
+		store_blob_remove(o->c->store, id_str(&o->doc.id));
+		err_set(&e, ERR_TOO_LARGE,
+			"the session has as many output files, or bytes in them, as it may");
+		reg_end(o, &e);
+		return;
 	}
 	file_doc_store(o->c->store, &o->doc, on_stored, o);
 }

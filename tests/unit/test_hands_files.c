@@ -413,6 +413,30 @@ outputs_are_bounded(void **state)
 	outputs_free(o);
 }
 
+/* A file of holes costs the sandbox nothing, but whoever copies it. */
+static void
+the_bytes_of_outputs_are_bounded(void **state)
+{
+	char dir[128], name[64];
+	struct seen s = {0};
+	size_t fit = LIM_OUTPUT_BYTES / LIM_FILE_BYTES;
+
+	(void)state;
+	snprintf(dir, sizeof(dir), "%s/outputs", top);
+	assert_int_equal(mkdir(dir, 0755), 0);
+	for (size_t i = 0; i < fit + 5; i++) {
+		snprintf(name, sizeof(name), "outputs/f%zu", i);
+		put(name, "x");
+		AUTO(fd) int fd = openat(top_fd, name, O_WRONLY | O_CLOEXEC);
+		assert_int_equal(ftruncate(fd, (off_t)LIM_FILE_BYTES), 0);
+	}
+	struct outputs *o = outputs_new(top);
+
+	assert_int_equal(outputs_scan(o, dir, true, &(struct outputs_sink){on_file, &s}, NULL), 0);
+	assert_int_equal(s.n, fit);
+	outputs_free(o);
+}
+
 int
 main(void)
 {
@@ -430,6 +454,7 @@ main(void)
 			outputs_are_told_once_and_when_they_change, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(only_regular_files_are_outputs, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(outputs_are_bounded, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_bytes_of_outputs_are_bounded, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
