@@ -3,23 +3,21 @@
 #include "control/api.h"
 #include "model/agent.h"
 
-/* Writes the API object of a stored agent; false when the stored JSON is broken (the call is then answered).
- */
-static bool
-agent_json(struct json_w *w, const struct store_doc *d, struct err *e)
+/* Writes the API object of a stored agent. ERR_CORRUPT. */
+static int
+put_agent(const struct call *k, const struct store_doc *d, struct json_w *w, struct err *e)
 {
+	(void)k;
 	AUTO(json) struct json_t *config = NULL;
-	if (json_parse(d->body, &config, e) < 0) {
-		err_set(e, ERR_CORRUPT, "the stored agent %.*s is not readable", STRF(d->id));
-		return false;
-	}
+	if (json_parse(d->body, &config, e) < 0)
+		return err_set(e, ERR_CORRUPT, "the stored agent %.*s is not readable", STRF(d->id));
 	struct agent_meta m = {.id = d->id,
 		.version = d->version,
 		.created_us = d->created_us,
 		.updated_us = d->updated_us,
 		.archived_us = d->archived_us};
 	agent_render(&m, config, w);
-	return true;
+	return 0;
 }
 
 static void
@@ -27,19 +25,10 @@ reply_agent(struct call *k, const struct store_doc *d)
 {
 	struct err e = {0};
 	struct json_w w = call_json(k);
-	if (agent_json(&w, d, &e))
+	if (put_agent(k, d, &w, &e) == 0)
 		call_reply(k);
 	else
 		call_fail(k, &e);
-}
-
-static void
-agent_missing(struct call *k, const struct err *err)
-{
-	if (err->kind == ERR_NOT_FOUND)
-		call_not_found(k, "Agent", k->params[0]);
-	else
-		call_fail(k, err);
 }
 
 /* ---- create ---- */
@@ -100,7 +89,7 @@ on_got(void *arg, const struct err *err, const struct store_doc *d)
 {
 	struct call *k = arg;
 	if (err != NULL)
-		agent_missing(k, err);
+		call_fail_missing(k, err, "Agent");
 	else
 		reply_agent(k, d);
 }
@@ -122,53 +111,26 @@ agents_get(struct call *k)
 /* ---- list, versions ---- */
 
 static void
-on_listed(void *arg, const struct err *err, const struct store_doc_row *rows, size_t n, bool more)
-{
-	struct call *k = arg;
-	struct err e = {0};
-	struct page_cursor *next = k->state;
-	if (err != NULL) {
-		call_fail(k, err);
-		return;
-	}
-	struct json_w w = call_json(k);
-	jw_obj(&w);
-	jw_key(&w, "data");
-	jw_arr(&w);
-	for (size_t i = 0; i < n; i++) {
-		if (!agent_json(&w, &rows[i].doc, &e)) {
-			call_fail(k, &e);
-			return;
-		}
-		next->us = rows[i].doc.created_us;
-		next->key = rows[i].key;
-	}
-	jw_arr_end(&w);
-	page_next(&w, more, next);
-	jw_obj_end(&w);
-	call_reply(k);
-}
-
-static void
-list(struct call *k, struct store_doc_query *q, uint8_t kind)
+list(struct call *k, const struct store_doc_query *q, uint8_t kind)
 {
 	struct err e = {0};
-	struct page_cursor *at = arena_alloc(k->a, sizeof(*at));
-	int r = at != NULL ? call_limit(k, 20, 100, &q->limit, &e)
-			   : err_set(&e, ERR_NO_MEMORY, "out of memory");
-	r = r == 0 ? page_parse(k, kind, at, &e) : r;
-	r = r == 0 ? call_query_bool(k, "include_archived", &q->include_archived, &e) : r;
-	r = r == 0 ? call_query_time(k, "created_at[gte]", &q->created_gte, &e) : r;
-	r = r == 0 ? call_query_time(k, "created_at[lte]", &q->created_lte, &e) : r;
-	if (r < 0) {
+	struct doc_list *l = arena_alloc(k->a, sizeof(*l));
+	if (l == NULL) {
+		err_set(&e, ERR_NO_MEMORY, "out of memory");
 		call_fail(k, &e);
 		return;
 	}
-	q->has_cursor = at->set;
-	q->cursor_us = at->us;
-	q->cursor_key = at->key;
-	k->state = at;
-	store_docs(k->c->store, q, on_listed, k);
+	l->q = *q;
+	l->put = put_agent;
+	int r = call_limit(k, 20, 100, &l->q.limit, &e);
+	r = r == 0 ? page_parse(k, kind, &l->at, &e) : r;
+	r = r == 0 ? call_query_bool(k, "include_archived", &l->q.include_archived, &e) : r;
+	r = r == 0 ? call_query_time(k, "created_at[gte]", &l->q.created_gte, &e) : r;
+	r = r == 0 ? call_query_time(k, "created_at[lte]", &l->q.created_lte, &e) : r;
+	if (r < 0)
+		call_fail(k, &e);
+	else
+		doc_list_reply(k, l);
 }
 
 void
@@ -183,7 +145,7 @@ on_versions_of(void *arg, const struct err *err, const struct store_doc *d)
 {
 	struct call *k = arg;
 	if (err != NULL) {
-		agent_missing(k, err);
+		call_fail_missing(k, err, "Agent");
 		return;
 	}
 	struct store_doc_query q = {.kind = DOC_AGENT, .versions_of = d->id};
@@ -204,7 +166,7 @@ on_updated(void *arg, const struct err *err, uint32_t version)
 	(void)version;
 	struct call *k = arg;
 	if (err != NULL)
-		agent_missing(k, err);
+		call_fail_missing(k, err, "Agent");
 	else
 		reply_agent(k, k->state);
 }
@@ -239,7 +201,7 @@ on_current(void *arg, const struct err *err, const struct store_doc *d)
 {
 	struct call *k = arg;
 	if (err != NULL) {
-		agent_missing(k, err);
+		call_fail_missing(k, err, "Agent");
 		return;
 	}
 	struct err e = {0};
@@ -280,7 +242,7 @@ on_archive(void *arg, const struct err *err, const struct store_doc *d)
 {
 	struct call *k = arg;
 	if (err != NULL) {
-		agent_missing(k, err);
+		call_fail_missing(k, err, "Agent");
 		return;
 	}
 	if (d->archived_us != 0) {

@@ -84,6 +84,10 @@ void call_fail(struct call *k, const struct err *e);
 void call_release(struct call *k);
 /* call_fail with NOT_FOUND "<what> not found: <id>". */
 void call_not_found(struct call *k, const char *what, struct str id);
+/* call_fail; NOT_FOUND names the object of the path: "<what> not found: <first parameter>". */
+void call_fail_missing(struct call *k, const struct err *e, const char *what);
+/* Answers {"id": …, "type": …}: what was deleted. Ends the call. */
+void call_reply_deleted(struct call *k, struct str id, const char *type);
 /* The value of a query parameter (first one), or STR_NULL. `name[]` also matches `name`. */
 struct str call_query(const struct call *k, const char *name);
 /* Value number `i` of a repeated parameter; false past the end. */
@@ -127,6 +131,21 @@ enum {
 	PAGE_KEYS,
 	PAGE_RESOURCES
 };
+
+/* ---- doc_list.c: pages of documents ---- */
+
+/* In the call's arena. The caller fills q and `at` (page_parse) and says how one document is written. */
+struct doc_list {
+	struct call *k;
+	struct store_doc_query q;
+	struct page_cursor at;
+	/* Writes the document, or nothing. <0 fails the call. */
+	int (*put)(const struct call *k, const struct store_doc *d, struct json_w *w, struct err *e);
+	/* The members behind `data`; NULL: next_page. */
+	void (*put_tail)(struct json_w *w, const struct store_doc_row *rows, size_t n, bool more);
+};
+/* Reads the page and answers. */
+void doc_list_reply(struct call *k, struct doc_list *l);
 
 /* ---- handlers, one file per resource ---- */
 

@@ -32,12 +32,14 @@ slot_of(struct auth *a, const struct hash *h)
 	return &a->slots[(h->b[0] | (unsigned)h->b[1] << 8) % AUTH_SLOTS];
 }
 
-void
-auth_add(struct auth *a, const struct hash *h, struct str id, bool admin)
+int
+auth_add(struct auth *a, const struct hash *h, struct str id, bool admin, struct err *e)
 {
-	struct auth_key *key = a->n < AUTH_KEYS_MAX ? calloc(1, sizeof(*key)) : NULL;
+	if (a->n == AUTH_KEYS_MAX)
+		return err_set(e, ERR_OVERLOADED, "there are %d keys already", AUTH_KEYS_MAX);
+	struct auth_key *key = calloc(1, sizeof(*key));
 	if (key == NULL)
-		return;
+		return err_set(e, ERR_NO_MEMORY, "out of memory");
 	key->hash = *h;
 	key->id = id_from(id);
 	key->admin = admin;
@@ -45,6 +47,7 @@ auth_add(struct auth *a, const struct hash *h, struct str id, bool admin)
 	key->next = *slot;
 	*slot = key;
 	a->n++;
+	return 0;
 }
 
 void
@@ -169,39 +172,41 @@ static void
 on_admin_key(void *arg, const struct err *err, uint32_t seq)
 {
 	(void)seq;
-	struct auth_load *l = arg;
-	struct err e = {0};
-	if (err == NULL && write_admin_key(l->c, l->made, &e) < 0)
-		err = &e;
-	load_end(l, err);
+	load_end(arg, err);
 }
 
+/* The file first: a key that the store has but nobody knows would lock everybody out, since the first key is
+ * made only while there is none. One that only the file has is replaced at the next start. */
 static void
 make_admin_key(struct auth_load *l)
 {
 	struct err e = {0};
 	l->made = secret_random(KEY_PREFIX);
-	if (l->made == NULL) {
-		err_set(&e, ERR_NO_MEMORY, "out of memory");
-		load_end(l, &e);
-		return;
-	}
-	struct hash h = secret_hash(l->made);
+	int r = l->made != NULL ? write_admin_key(l->c, l->made, &e)
+				: err_set(&e, ERR_NO_MEMORY, "out of memory");
 	struct key_record rec = {
-		.id = id_new("apikey", clock_wall_us()), .name = STR("admin"), .admin = true, .hash = h};
-	auth_add(l->c->auth, &h, id_str(&rec.id), true);
-	key_store(l->c->store, &rec, on_admin_key, l);
+		.id = id_new("apikey", clock_wall_us()), .name = STR("admin"), .admin = true};
+	if (r == 0) {
+		rec.hash = secret_hash(l->made);
+		r = auth_add(l->c->auth, &rec.hash, id_str(&rec.id), true, &e);
+	}
+	if (r < 0)
+		load_end(l, &e);
+	else
+		key_store(l->c->store, &rec, on_admin_key, l);
 }
 
 static void
 on_keys(void *arg, const struct err *err, const struct store_doc_row *rows, size_t n, bool more)
 {
 	struct auth_load *l = arg;
+	struct err e = {0};
 	for (size_t i = 0; err == NULL && i < n; i++) {
 		struct key_record rec;
 		AUTO(json) struct json_t *v = NULL;
-		if (key_read(&rows[i].doc, &v, &rec, NULL) == 0)
-			auth_add(l->c->auth, &rec.hash, rows[i].doc.id, rec.admin);
+		if (key_read(&rows[i].doc, &v, &rec, NULL) == 0 &&
+			auth_add(l->c->auth, &rec.hash, rows[i].doc.id, rec.admin, &e) < 0)
+			err = &e;
 		l->at = (struct page_cursor){.set = true, .us = rows[i].doc.created_us, .key = rows[i].key};
 	}
 	if (err == NULL && more)

@@ -19,6 +19,7 @@ void auth_free(struct auth *a);
  * with different keys are refused. */
 int auth_check(struct call *k, struct err *e);
 
-/* After the store has it: makes a key valid / invalid at once. */
-void auth_add(struct auth *a, const struct hash *h, struct str id, bool admin);
+/* After the store has it: makes a key valid / invalid at once. ERR_OVERLOADED when there are too many keys,
+ * ERR_NO_MEMORY. */
+int auth_add(struct auth *a, const struct hash *h, struct str id, bool admin, struct err *e);
 void auth_remove(struct auth *a, struct str id);

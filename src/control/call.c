@@ -76,6 +76,26 @@ call_not_found(struct call *k, const char *what, struct str id)
 	call_fail(k, &e);
 }
 
+void
+call_fail_missing(struct call *k, const struct err *e, const char *what)
+{
+	if (e->kind == ERR_NOT_FOUND)
+		call_not_found(k, what, k->params[0]);
+	else
+		call_fail(k, e);
+}
+
+void
+call_reply_deleted(struct call *k, struct str id, const char *type)
+{
+	struct json_w w = call_json(k);
+	jw_obj(&w);
+	jw_kstr(&w, "id", id);
+	jw_kz(&w, "type", type);
+	jw_obj_end(&w);
+	call_reply(k);
+}
+
 /* ---- query parameters ---- */
 
 static bool

@@ -3,20 +3,20 @@
 #include "control/api.h"
 #include "model/environment.h"
 
-static bool
-environment_json(struct json_w *w, const struct store_doc *d, struct err *e)
+/* Writes the API object of a stored environment. ERR_CORRUPT. */
+static int
+put_environment(const struct call *k, const struct store_doc *d, struct json_w *w, struct err *e)
 {
+	(void)k;
 	AUTO(json) struct json_t *config = NULL;
-	if (json_parse(d->body, &config, e) < 0) {
-		err_set(e, ERR_CORRUPT, "the stored environment %.*s is not readable", STRF(d->id));
-		return false;
-	}
+	if (json_parse(d->body, &config, e) < 0)
+		return err_set(e, ERR_CORRUPT, "the stored environment %.*s is not readable", STRF(d->id));
 	struct environment_meta m = {.id = d->id,
 		.created_us = d->created_us,
 		.updated_us = d->updated_us,
 		.archived_us = d->archived_us};
 	environment_render(&m, config, w);
-	return true;
+	return 0;
 }
 
 static void
@@ -24,7 +24,7 @@ reply_environment(struct call *k, const struct store_doc *d)
 {
 	struct err e = {0};
 	struct json_w w = call_json(k);
-	if (environment_json(&w, d, &e))
+	if (put_environment(k, d, &w, &e) == 0)
 		call_reply(k);
 	else
 		call_fail(k, &e);
@@ -116,51 +116,25 @@ environments_get(struct call *k)
 	store_doc_get(k->c->store, DOC_ENVIRONMENT, k->params[0], 0, on_got, k);
 }
 
-static void
-on_listed(void *arg, const struct err *err, const struct store_doc_row *rows, size_t n, bool more)
-{
-	struct call *k = arg;
-	struct err e = {0};
-	struct page_cursor next = {.kind = PAGE_ENVIRONMENTS};
-	if (err != NULL) {
-		call_fail(k, err);
-		return;
-	}
-	struct json_w w = call_json(k);
-	jw_obj(&w);
-	jw_key(&w, "data");
-	jw_arr(&w);
-	for (size_t i = 0; i < n; i++) {
-		if (!environment_json(&w, &rows[i].doc, &e)) {
-			call_fail(k, &e);
-			return;
-		}
-		next.us = rows[i].doc.created_us;
-		next.key = rows[i].key;
-	}
-	jw_arr_end(&w);
-	page_next(&w, more, &next);
-	jw_obj_end(&w);
-	call_reply(k);
-}
-
 void
 environments_list(struct call *k)
 {
 	struct err e = {0};
-	struct store_doc_query q = {.kind = DOC_ENVIRONMENT};
-	struct page_cursor at;
-	int r = call_limit(k, 20, 100, &q.limit, &e);
-	r = r == 0 ? page_parse(k, PAGE_ENVIRONMENTS, &at, &e) : r;
-	r = r == 0 ? call_query_bool(k, "include_archived", &q.include_archived, &e) : r;
-	if (r < 0) {
+	struct doc_list *l = arena_alloc(k->a, sizeof(*l));
+	if (l == NULL) {
+		err_set(&e, ERR_NO_MEMORY, "out of memory");
 		call_fail(k, &e);
 		return;
 	}
-	q.has_cursor = at.set;
-	q.cursor_us = at.us;
-	q.cursor_key = at.key;
-	store_docs(k->c->store, &q, on_listed, k);
+	l->q.kind = DOC_ENVIRONMENT;
+	l->put = put_environment;
+	int r = call_limit(k, 20, 100, &l->q.limit, &e);
+	r = r == 0 ? page_parse(k, PAGE_ENVIRONMENTS, &l->at, &e) : r;
+	r = r == 0 ? call_query_bool(k, "include_archived", &l->q.include_archived, &e) : r;
+	if (r < 0)
+		call_fail(k, &e);
+	else
+		doc_list_reply(k, l);
 }
 
 /* ---- update, archive, delete ---- */
@@ -252,16 +226,10 @@ on_removed(void *arg, const struct err *err, uint32_t seq)
 			STRF(k->params[0]));
 		err = &e;
 	}
-	if (err != NULL) {
+	if (err != NULL)
 		environment_failed(k, err);
-		return;
-	}
-	struct json_w w = call_json(k);
-	jw_obj(&w);
-	jw_kstr(&w, "id", k->params[0]);
-	jw_kz(&w, "type", "environment_deleted");
-	jw_obj_end(&w);
-	call_reply(k);
+	else
+		call_reply_deleted(k, k->params[0], "environment_deleted");
 }
 
 void

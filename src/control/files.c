@@ -181,15 +181,6 @@ files_upload(struct call *k)
 /* ---- get, content, delete ---- */
 
 static void
-file_missing(struct call *k, const struct err *err)
-{
-	if (err->kind == ERR_NOT_FOUND)
-		call_not_found(k, "File", k->params[0]);
-	else
-		call_fail(k, err);
-}
-
-static void
 on_got(void *arg, const struct err *err, const struct store_doc *d)
 {
 	struct call *k = arg;
@@ -199,7 +190,7 @@ on_got(void *arg, const struct err *err, const struct store_doc *d)
 	if (err == NULL && file_doc_read(d, &v, &f, &e) < 0)
 		err = &e;
 	if (err != NULL) {
-		file_missing(k, err);
+		call_fail_missing(k, err, "File");
 		return;
 	}
 	struct json_w w = call_json(k);
@@ -241,7 +232,7 @@ on_content(void *arg, const struct err *err, const struct store_doc *d)
 		return;
 	}
 	if (err != NULL) {
-		file_missing(k, err);
+		call_fail_missing(k, err, "File");
 		return;
 	}
 	call_release(k);
@@ -260,16 +251,11 @@ on_removed(void *arg, const struct err *err, uint32_t seq)
 	(void)seq;
 	struct call *k = arg;
 	if (err != NULL) {
-		file_missing(k, err);
+		call_fail_missing(k, err, "File");
 		return;
 	}
 	store_blob_remove(k->c->store, k->params[0]);
-	struct json_w w = call_json(k);
-	jw_obj(&w);
-	jw_kstr(&w, "id", k->params[0]);
-	jw_kz(&w, "type", "file_deleted");
-	jw_obj_end(&w);
-	call_reply(k);
+	call_reply_deleted(k, k->params[0], "file_deleted");
 }
 
 void
@@ -281,8 +267,7 @@ files_delete(struct call *k)
 /* ---- list ---- */
 
 struct file_list {
-	bool beta, legacy;
-	struct page_cursor next;
+	struct doc_list list;
 	struct str ids[100];
 };
 
@@ -294,39 +279,21 @@ page_legacy(struct json_w *w, const struct store_doc_row *rows, size_t n, bool m
 	jw_kstr(w, "last_id", n > 0 ? rows[n - 1].doc.id : STR_NULL);
 }
 
-static void
-on_listed(void *arg, const struct err *err, const struct store_doc_row *rows, size_t n, bool more)
+static int
+put_file(const struct call *k, const struct store_doc *d, struct json_w *w, struct err *e)
 {
-	struct call *k = arg;
-	struct file_list *l = k->state;
-	if (err != NULL) {
-		call_fail(k, err);
-		return;
-	}
-	struct json_w w = call_json(k);
-	jw_obj(&w);
-	jw_key(&w, "data");
-	jw_arr(&w);
-	for (size_t i = 0; i < n; i++) {
-		struct file_doc f;
-		AUTO(json) struct json_t *v = NULL;
-		l->next.us = rows[i].doc.created_us;
-		l->next.key = rows[i].key;
-		if (file_doc_read(&rows[i].doc, &v, &f, NULL) == 0)
-			file_doc_render(&f, l->beta, &w);
-	}
-	jw_arr_end(&w);
-	if (l->legacy)
-		page_legacy(&w, rows, n, more);
-	else
-		page_next(&w, more, &l->next);
-	jw_obj_end(&w);
-	call_reply(k);
+	(void)e;
+	struct file_doc f;
+	AUTO(json) struct json_t *v = NULL;
+	if (file_doc_read(d, &v, &f, NULL) == 0)
+		file_doc_render(&f, call_has_beta(k, BETA_AGENTS), w);
+	return 0;
 }
 
 static int
-list_ids(struct call *k, struct file_list *l, struct store_doc_query *q, struct err *e)
+list_ids(struct call *k, struct file_list *l, struct err *e)
 {
+	struct store_doc_query *q = &l->list.q;
 	struct str v;
 	for (size_t i = 0; call_query_all(k, "ids", i, &v); i++) {
 		if (i >= ARRAY_LEN(l->ids))
@@ -344,13 +311,13 @@ list_ids(struct call *k, struct file_list *l, struct store_doc_query *q, struct 
 }
 
 static int
-list_scope(struct call *k, const struct file_list *l, struct store_doc_query *q, struct err *e)
+list_scope(struct call *k, struct store_doc_query *q, struct err *e)
 {
 	q->parent = call_query(k, "scope_id");
 	q->has_parent = q->parent.p != NULL;
 	if (!q->has_parent)
 		return 0;
-	if (!l->beta)
+	if (!call_has_beta(k, BETA_AGENTS))
 		return err_set(e, ERR_INVALID, "scope_id: needs the header anthropic-beta: " BETA_AGENTS);
 	if (!id_valid(q->parent, "sesn"))
 		return err_set(e, ERR_INVALID, "scope_id: Input should be a session id");
@@ -363,24 +330,22 @@ files_list(struct call *k)
 	static const char *const allowed[] = {
 		"ids", "page", "limit", "scope_id", "after_id", "before_id", NULL};
 	struct err e = {0};
-	struct store_doc_query q = {.kind = DOC_FILE, .include_archived = true};
 	struct file_list *l = arena_alloc(k->a, sizeof(*l));
-	int r = l != NULL ? call_query_closed(k, allowed, &e) : err_set(&e, ERR_NO_MEMORY, "out of memory");
-	r = r == 0 ? call_limit(k, 20, 1000, &q.limit, &e) : r;
-	r = r == 0 ? page_parse(k, PAGE_FILES, &l->next, &e) : r;
-	r = r == 0 ? list_ids(k, l, &q, &e) : r;
-	if (r == 0) {
-		l->beta = call_has_beta(k, BETA_AGENTS);
-		l->legacy = call_has_beta(k, BETA_FILES_LEGACY);
-		r = list_scope(k, l, &q, &e);
-	}
-	if (r < 0) {
+	if (l == NULL) {
+		err_set(&e, ERR_NO_MEMORY, "out of memory");
 		call_fail(k, &e);
 		return;
 	}
-	q.has_cursor = l->next.set;
-	q.cursor_us = l->next.us;
-	q.cursor_key = l->next.key;
-	k->state = l;
-	store_docs(k->c->store, &q, on_listed, k);
+	l->list.q = (struct store_doc_query){.kind = DOC_FILE, .include_archived = true};
+	l->list.put = put_file;
+	l->list.put_tail = call_has_beta(k, BETA_FILES_LEGACY) ? page_legacy : NULL;
+	int r = call_query_closed(k, allowed, &e);
+	r = r == 0 ? call_limit(k, 20, 1000, &l->list.q.limit, &e) : r;
+	r = r == 0 ? page_parse(k, PAGE_FILES, &l->list.at, &e) : r;
+	r = r == 0 ? list_ids(k, l, &e) : r;
+	r = r == 0 ? list_scope(k, &l->list.q, &e) : r;
+	if (r < 0)
+		call_fail(k, &e);
+	else
+		doc_list_reply(k, &l->list);
 }

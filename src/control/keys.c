@@ -86,12 +86,14 @@ on_key_created(void *arg, const struct err *err, uint32_t seq)
 	(void)seq;
 	struct key_create *kc = arg;
 	struct call *k = kc->k;
+	struct err e = {0};
+	if (err == NULL && auth_add(k->c->auth, &kc->rec.hash, id_str(&kc->rec.id), kc->rec.admin, &e) < 0)
+		err = &e;
 	if (err != NULL) {
 		secret_free(kc->made);
 		call_fail(k, err);
 		return;
 	}
-	auth_add(k->c->auth, &kc->rec.hash, id_str(&kc->rec.id), kc->rec.admin);
 	struct json_w w = call_json(k);
 	jw_obj(&w);
 	key_json(&w, &kc->rec, clock_wall_us());
@@ -132,50 +134,37 @@ keys_create(struct call *k)
 
 /* ---- list, revoke ---- */
 
-static void
-on_key_list(void *arg, const struct err *err, const struct store_doc_row *rows, size_t n, bool more)
+/* One that cannot be read cannot be used either: it is left out. */
+static int
+put_key_doc(const struct call *k, const struct store_doc *d, struct json_w *w, struct err *e)
 {
-	struct call *k = arg;
-	if (err != NULL) {
-		call_fail(k, err);
-		return;
-	}
-	struct json_w w = call_json(k);
-	struct page_cursor next = {.kind = PAGE_KEYS};
-	jw_obj(&w);
-	jw_key(&w, "data");
-	jw_arr(&w);
-	for (size_t i = 0; i < n; i++) {
-		struct key_record rec;
-		AUTO(json) struct json_t *v = NULL;
-		next.us = rows[i].doc.created_us;
-		next.key = rows[i].key;
-		if (key_read(&rows[i].doc, &v, &rec, NULL) < 0)
-			continue;
-		jw_obj(&w);
-		key_json(&w, &rec, rows[i].doc.created_us);
-		jw_obj_end(&w);
-	}
-	jw_arr_end(&w);
-	page_next(&w, more, &next);
-	jw_obj_end(&w);
-	call_reply(k);
+	(void)k, (void)e;
+	struct key_record rec;
+	AUTO(json) struct json_t *v = NULL;
+	if (key_read(d, &v, &rec, NULL) < 0)
+		return 0;
+	jw_obj(w);
+	key_json(w, &rec, d->created_us);
+	jw_obj_end(w);
+	return 0;
 }
 
 void
 keys_list(struct call *k)
 {
 	struct err e = {0};
-	struct store_doc_query q = {.kind = DOC_KEY};
-	struct page_cursor at;
-	if (call_limit(k, 100, 1000, &q.limit, &e) < 0 || page_parse(k, PAGE_KEYS, &at, &e) < 0) {
+	struct doc_list *l = arena_alloc(k->a, sizeof(*l));
+	if (l == NULL) {
+		err_set(&e, ERR_NO_MEMORY, "out of memory");
 		call_fail(k, &e);
 		return;
 	}
-	q.has_cursor = at.set;
-	q.cursor_us = at.us;
-	q.cursor_key = at.key;
-	store_docs(k->c->store, &q, on_key_list, k);
+	l->q.kind = DOC_KEY;
+	l->put = put_key_doc;
+	if (call_limit(k, 100, 1000, &l->q.limit, &e) < 0 || page_parse(k, PAGE_KEYS, &l->at, &e) < 0)
+		call_fail(k, &e);
+	else
+		doc_list_reply(k, l);
 }
 
 static void
@@ -184,16 +173,11 @@ on_key_revoked(void *arg, const struct err *err, uint32_t seq)
 	(void)seq;
 	struct call *k = arg;
 	if (err != NULL) {
-		call_fail(k, err);
+		call_fail_missing(k, err, "Key");
 		return;
 	}
 	auth_remove(k->c->auth, k->params[0]);
-	struct json_w w = call_json(k);
-	jw_obj(&w);
-	jw_kz(&w, "type", "api_key_deleted");
-	jw_kstr(&w, "id", k->params[0]);
-	jw_obj_end(&w);
-	call_reply(k);
+	call_reply_deleted(k, k->params[0], "api_key_deleted");
 }
 
 void

@@ -19,8 +19,11 @@ struct output_reg {
 static void
 reg_end(struct output_reg *o, const struct err *err)
 {
-	if (err != NULL)
+	/* A content without its document would never be removed. */
+	if (err != NULL) {
 		log_error("output.register", LOG_STR("session", id_str(&o->session)), LOG_ERR(err));
+		store_blob_remove(o->c->store, id_str(&o->doc.id));
+	}
 	buf_done(&o->text);
 	free(o);
 }
@@ -81,6 +84,23 @@ on_siblings(void *arg, const struct err *err, const struct store_doc_row *rows, 
 	file_doc_store(o->c->store, &o->doc, on_stored, o);
 }
 
+/* Of a session that was deleted meanwhile nobody would purge it. */
+static void
+on_session(void *arg, const struct err *err, const struct session_state *s)
+{
+	(void)s;
+	struct output_reg *o = arg;
+	if (err != NULL) {
+		reg_end(o, err);
+		return;
+	}
+	struct store_doc_query q = {.kind = DOC_FILE,
+		.parent = id_str(&o->session),
+		.has_parent = true,
+		.limit = LIM_OUTPUT_FILES + 2 * LIM_RESOURCES};
+	store_docs(o->c->store, &q, on_siblings, o);
+}
+
 static struct str
 last_component(struct str path)
 {
@@ -111,9 +131,5 @@ files_register_output(void *owner, struct str session_id, struct str path, struc
 		.created_us = clock_wall_us()};
 	o->doc.filename = last_component(o->doc.path);
 	o->doc.mime_type = str_z(file_mime_type(o->doc.filename));
-	struct store_doc_query q = {.kind = DOC_FILE,
-		.parent = id_str(&o->session),
-		.has_parent = true,
-		.limit = LIM_OUTPUT_FILES + LIM_RESOURCES};
-	store_docs(o->c->store, &q, on_siblings, o);
+	brain_session_get(o->c->brain, session_id, on_session, o);
 }

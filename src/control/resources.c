@@ -196,16 +196,10 @@ on_removed(
 {
 	(void)p, (void)seq, (void)s;
 	struct call *k = arg;
-	if (err != NULL) {
+	if (err != NULL)
 		call_fail(k, err);
-		return;
-	}
-	struct json_w w = call_json(k);
-	jw_obj(&w);
-	jw_kstr(&w, "id", k->params[1]);
-	jw_kz(&w, "type", "session_resource_deleted");
-	jw_obj_end(&w);
-	call_reply(k);
+	else
+		call_reply_deleted(k, k->params[1], "session_resource_deleted");
 }
 
 void

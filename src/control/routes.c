@@ -61,6 +61,7 @@ path_match(const char *pattern, struct str path, struct str params[CALL_PARAMS])
 {
 	struct str pat = str_z(pattern);
 	size_t n = 0;
+	memset(params, 0, CALL_PARAMS * sizeof(params[0])); /* of a route that matched in part */
 	while (pat.p != NULL && path.p != NULL) {
 		struct str want = str_next(&pat, '/');
 		struct str have = str_next(&path, '/');

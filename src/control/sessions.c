@@ -177,12 +177,7 @@ on_deleted(void *arg, const struct err *err)
 		return;
 	}
 	session_files_purge(k->c, k->params[0]);
-	struct json_w w = call_json(k);
-	jw_obj(&w);
-	jw_kstr(&w, "id", k->params[0]);
-	jw_kz(&w, "type", "session_deleted");
-	jw_obj_end(&w);
-	call_reply(k);
+	call_reply_deleted(k, k->params[0], "session_deleted");
 }
 
 void
@@ -193,48 +188,128 @@ sessions_delete(struct call *k)
 
 /* ---- list ---- */
 
+#define LIST_MAX 100
+
+/* Each row is rendered as soon as its state is at hand: from memory, from a snapshot that is as new as the
+ * log, else after loading. The answer is put together when all are there. */
 struct session_list {
 	struct call *k;
 	struct store_session_query q;
-	struct id stale[100]; /* sessions whose snapshot is behind their log */
-	size_t n_stale, at;
-	bool loaded; /* they were loaded: the second pass renders what is in memory */
+	struct arena *texts; /* of the rows: they may be larger than a request's own arena */
+	struct list_row {
+		struct id id;
+		struct str json; /* p == NULL: not rendered (yet) */
+	} rows[LIST_MAX];
+	size_t n, at;
+	struct page_cursor first, last;
+	bool before, after;
 };
 
-static void list_load_next(struct session_list *l);
+static void list_next(struct session_list *l);
 
 static void
-render_row(struct session_list *l, const struct store_session_row *row, struct json_w *w)
+list_end(struct session_list *l, const struct err *err)
 {
-	uint64_t now = clock_wall_us();
+	struct call *k = l->k;
+	arena_free(MOVE(l->texts));
+	if (err != NULL)
+		call_fail(k, err);
+	else
+		call_reply(k);
+}
+
+static int
+render_row(struct session_list *l, struct list_row *row, const struct session_state *s, struct err *e)
+{
+	AUTO(buf) struct buf b;
+	buf_init(&b, LIM_EVENT_BODY);
+	struct json_w w = json_w(&b);
+	session_render(s, clock_wall_us(), &w);
+	int r = buf_check(&b, e);
+	row->json = arena_dup(l->texts, buf_str(&b));
+	return r < 0 ? r : arena_check(l->texts, e);
+}
+
+static int
+take_row(struct session_list *l, const struct store_session_row *row, struct err *e)
+{
+	struct list_row *mine = &l->rows[l->n++];
+	mine->id = row->id;
 	const struct session_state *live = brain_session_peek(l->k->c->brain, id_str(&row->id));
-	if (live != NULL) {
-		session_render(live, now, w);
-		return;
-	}
+	if (live != NULL)
+		return render_row(l, mine, live, e);
+	if (row->snapshot.n == 0 || row->snapshot_seq != row->last_seq)
+		return 0;
 	struct session_state s;
 	session_state_init(&s);
-	if (row->snapshot.n > 0 && session_decode(row->snapshot, &s, NULL) == 0)
-		session_render(&s, now, w);
+	/* A snapshot that cannot be read is no snapshot. */
+	int r = session_decode(row->snapshot, &s, NULL) == 0 ? render_row(l, mine, &s, e) : 0;
 	session_state_done(&s);
+	return r;
 }
 
 static void
-put_cursor(struct json_w *w, const char *key, const struct session_list *l,
-	const struct store_session_row *row, bool back)
+put_cursor(struct json_w *w, const char *key, bool there, const struct page_cursor *c)
 {
 	char text[PAGE_TEXT_MAX];
-	if (row == NULL) {
-		jw_knull(w, key);
-		return;
+	page_format(c, text);
+	jw_kz(w, key, there ? text : NULL);
+}
+
+static void
+list_reply(struct session_list *l)
+{
+	struct json_w w = call_json(l->k);
+	jw_obj(&w);
+	jw_key(&w, "data");
+	jw_arr(&w);
+	for (size_t i = 0; i < l->n; i++) {
+		if (l->rows[i].json.p != NULL)
+			jw_raw(&w, l->rows[i].json);
 	}
-	struct page_cursor c = {.kind = PAGE_SESSIONS,
+	jw_arr_end(&w);
+	put_cursor(&w, "next_page", l->after && l->n > 0, &l->last);
+	put_cursor(&w, "prev_page", l->before && l->n > 0, &l->first);
+	jw_obj_end(&w);
+	list_end(l, NULL);
+}
+
+/* One that was deleted meanwhile, or cannot be read, is left out. */
+static void
+on_row_loaded(void *arg, const struct err *err, const struct session_state *s)
+{
+	struct session_list *l = arg;
+	struct err e = {0};
+	if (err != NULL && err->kind != ERR_NOT_FOUND && err->kind != ERR_CORRUPT)
+		e = *err;
+	else if (err == NULL)
+		(void)render_row(l, &l->rows[l->at], s, &e);
+	l->at++;
+	if (e.kind != ERR_NONE)
+		list_end(l, &e);
+	else
+		list_next(l);
+}
+
+static void
+list_next(struct session_list *l)
+{
+	while (l->at < l->n && l->rows[l->at].json.p != NULL)
+		l->at++;
+	if (l->at < l->n)
+		brain_session_get(l->k->c->brain, id_str(&l->rows[l->at].id), on_row_loaded, l);
+	else
+		list_reply(l);
+}
+
+static struct page_cursor
+row_cursor(const struct session_list *l, const struct store_session_row *row, bool back)
+{
+	return (struct page_cursor){.kind = PAGE_SESSIONS,
 		.ascending = l->q.ascending,
 		.backwards = back,
 		.us = row->created_us,
 		.key = row->key};
-	page_format(&c, text);
-	jw_kz(w, key, text);
 }
 
 static void
@@ -242,52 +317,22 @@ on_list(void *arg, const struct err *err, const struct store_session_row *rows, 
 	bool after)
 {
 	struct session_list *l = arg;
-	struct call *k = l->k;
+	struct err e = {0};
+	for (size_t i = 0; err == NULL && i < n && i < LIST_MAX; i++) {
+		if (take_row(l, &rows[i], &e) < 0)
+			err = &e;
+	}
 	if (err != NULL) {
-		call_fail(k, err);
+		list_end(l, err);
 		return;
 	}
-	for (size_t i = 0; !l->loaded && i < n && i < ARRAY_LEN(l->stale); i++) {
-		bool known = brain_session_peek(k->c->brain, id_str(&rows[i].id)) != NULL;
-		if (!known && (rows[i].snapshot.n == 0 || rows[i].snapshot_seq != rows[i].last_seq))
-			l->stale[l->n_stale++] = rows[i].id;
+	if (n > 0) {
+		l->first = row_cursor(l, &rows[0], true);
+		l->last = row_cursor(l, &rows[n - 1], false);
 	}
-	if (!l->loaded && l->n_stale > 0) {
-		list_load_next(l);
-		return;
-	}
-	struct json_w w = call_json(k);
-	jw_obj(&w);
-	jw_key(&w, "data");
-	jw_arr(&w);
-	for (size_t i = 0; i < n; i++)
-		render_row(l, &rows[i], &w);
-	jw_arr_end(&w);
-	put_cursor(&w, "next_page", l, after && n > 0 ? &rows[n - 1] : NULL, false);
-	put_cursor(&w, "prev_page", l, before && n > 0 ? &rows[0] : NULL, true);
-	jw_obj_end(&w);
-	call_reply(k);
-}
-
-static void
-on_stale_loaded(void *arg, const struct err *err, const struct session_state *s)
-{
-	(void)err, (void)s;
-	list_load_next(arg);
-}
-
-/* Loads the stale ones one by one, then asks again: by then they are in memory. One that was deleted
- * meanwhile is simply gone. */
-static void
-list_load_next(struct session_list *l)
-{
-	if (l->at < l->n_stale) {
-		const struct id *id = &l->stale[l->at++];
-		brain_session_get(l->k->c->brain, id_str(id), on_stale_loaded, l);
-		return;
-	}
-	l->loaded = true;
-	store_sessions(l->k->c->store, &l->q, on_list, l);
+	l->before = before;
+	l->after = after;
+	list_next(l);
 }
 
 static int
@@ -357,7 +402,7 @@ list_parse(struct call *k, struct store_session_query *q, struct err *e)
 		"statuses", "include_archived", "created_at[gt]", "created_at[gte]", "created_at[lt]",
 		"created_at[lte]", "order", "limit", "page", NULL};
 	int r = call_query_closed(k, allowed, e);
-	r = r == 0 ? call_limit(k, 20, 100, &q->limit, e) : r;
+	r = r == 0 ? call_limit(k, 20, LIST_MAX, &q->limit, e) : r;
 	r = r == 0 ? call_query_bool(k, "include_archived", &q->include_archived, e) : r;
 	r = r == 0 ? call_query_time(k, "created_at[gt]", &q->created_gt, e) : r;
 	r = r == 0 ? call_query_time(k, "created_at[gte]", &q->created_gte, e) : r;
@@ -392,5 +437,11 @@ sessions_list(struct call *k)
 		return;
 	}
 	l->k = k;
+	l->texts = arena_new(LIM_EVENT_BODY * 2);
+	if (l->texts == NULL) {
+		err_set(&e, ERR_NO_MEMORY, "out of memory");
+		call_fail(k, &e);
+		return;
+	}
 	store_sessions(k->c->store, &l->q, on_list, l);
 }
