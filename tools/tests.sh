@@ -88,6 +88,9 @@ script() {
 
 export PINFOLD=${PINFOLD:-$PWD/build/pinfold} PINFOLD_IMAGE_DIR=${PINFOLD_IMAGE_DIR:-$PWD/.work/image}
 export PINFOLD_IMAGE=$PINFOLD_IMAGE_DIR PINFOLD_GUEST=${PINFOLD_GUEST:-$PWD/build/src/guest/pinfold-guest}
+case $(node --version 2>/dev/null) in
+v18.*) export NODE_OPTIONS="--import=file://$PWD/tests/node18.mjs ${NODE_OPTIONS:-}" ;;
+esac
 case $kind in
 wire | fault | torture | bench | e2e)
 	tools/image.sh || echo "$kind: going on without an image; what needs one will say so"
