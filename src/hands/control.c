@@ -62,6 +62,7 @@ on_file(void *owner, struct rpc_peer *p, struct rpc_msg *m, struct err *e)
 	for (struct session *s = h->sessions; s && m->fd >= 0; s = next) {
 		next = s->next;
 		claim_give_file(s, m->f.call, file_id, size, &m->fd);
+		session_settle(s);
 	}
 	return 0;
 }

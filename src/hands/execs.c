@@ -30,6 +30,22 @@ execs_remove(struct execs *x, struct exec *e)
 }
 
 void
+execs_acknowledge(struct execs *x, struct exec *e)
+{
+	x->acked[x->n_acked++ % EXEC_ACKED] = e->id;
+	execs_remove(x, e);
+}
+
+bool
+execs_was_acknowledged(const struct execs *x, struct str id)
+{
+	for (unsigned i = 0; i < EXEC_ACKED; i++)
+		if (id.n > 0 && str_eq(id_str(&x->acked[i]), id))
+			return true;
+	return false;
+}
+
+void
 execs_done(struct execs *x)
 {
 	while (x->list)

@@ -11,6 +11,10 @@
 /* Time above a tool's own limit before its sandbox is ended: guest had its chance to stop it. */
 #define EXEC_GRACE_MS 15000
 
+/* A guest that reconnected may answer twice: the second answer of one that was acknowledged meanwhile is no
+ * forgery. */
+#define EXEC_ACKED 64
+
 struct exec {
 	struct exec *next;
 	struct id id;
@@ -26,6 +30,8 @@ struct exec {
 struct execs {
 	struct exec *list; /* oldest first */
 	unsigned n;
+	struct id acked[EXEC_ACKED]; /* ring of the latest that were acknowledged */
+	unsigned n_acked;
 	uint64_t next_call; /* towards guest */
 	struct loop *loop;
 	void *owner;
@@ -52,6 +58,9 @@ struct exec_call {
 int execs_add(struct execs *x, const struct exec_call *c, struct exec **out, struct err *e);
 /* One whose result is only asked for. */
 int execs_add_collect(struct execs *x, struct str id, uint64_t call, struct exec **out, struct err *e);
+/* Remembers that the owner has its result, then removes it. */
+void execs_acknowledge(struct execs *x, struct exec *e);
+bool execs_was_acknowledged(const struct execs *x, struct str id);
 void execs_remove(struct execs *x, struct exec *e);
 
 /* Stores the result and stops the clock. */

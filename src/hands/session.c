@@ -449,6 +449,8 @@ on_result(void *owner, const struct guest_result *r, struct err *e)
 		rc = execs_add_collect(&s->execs, r->exec_id, 0, &x, e);
 	if (rc < 0)
 		return rc;
+	if (!x && execs_was_acknowledged(&s->execs, r->exec_id))
+		return 0;
 	if (!x)
 		return err_set(e, ERR_CORRUPT, "guest sent a result that nobody asked for");
 	if (x->done || r->status == GUEST_RUNNING)
@@ -479,7 +481,8 @@ on_output(void *owner, struct str exec_id, struct str piece, struct err *e)
 	struct session *s = owner;
 	const struct exec *x = execs_find(&s->execs, exec_id);
 
-	if (!x && !(s->sb && sandbox_knows_exec(s->sb, exec_id)))
+	if (!x && !(s->sb && sandbox_knows_exec(s->sb, exec_id)) &&
+		!execs_was_acknowledged(&s->execs, exec_id))
 		return err_set(e, ERR_CORRUPT, "guest sent output of a tool that nobody started");
 	if (x && x->call)
 		relay_output(s->h->control, x->call, exec_id, piece);
@@ -580,7 +583,7 @@ session_ack(struct session *s, struct str exec_id)
 
 	if (!x || !x->done)
 		return;
-	execs_remove(&s->execs, x);
+	execs_acknowledge(&s->execs, x);
 	if (s->sb && sandbox_is_up(s->sb))
 		exec_tell(s->sb, GC_ACK, exec_id);
 	if (s->sb && !s->execs.list)

@@ -347,7 +347,8 @@ workspace_mount(const char *dir, const char *at, struct err *e)
 	if (file >= 0)
 		return mount_disk(file, at, e);
 	hands_path(path, "%s/%s", dir, TREE_NAME);
-	if (mount(path, at, NULL, MS_BIND, NULL) < 0)
+	if (mount(path, at, NULL, MS_BIND, NULL) < 0 ||
+		mount(NULL, at, NULL, MS_BIND | MS_REMOUNT | MS_NOSUID | MS_NODEV | MS_NOATIME, NULL) < 0)
 		return err_os(e, "mount %s", path);
 	return 0;
 }
