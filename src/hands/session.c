@@ -438,6 +438,18 @@ on_end(void *owner, struct sandbox *sb, const struct sandbox_end *end)
 	hands_settle(h);
 }
 
+/* An answer to COLLECT, which only calls without a frame of their own ask. */
+static int
+take_unknown(struct session *s, struct exec *x, struct str exec_id, struct err *e)
+{
+	if (x->frame.n)
+		return err_set(e, ERR_CORRUPT, "guest denies a tool call that it was given");
+	if (x->call)
+		relay_unknown(s->h->control, x->call, exec_id);
+	execs_remove(&s->execs, x);
+	return 0;
+}
+
 static int
 on_result(void *owner, const struct guest_result *r, struct err *e)
 {
@@ -455,15 +467,8 @@ on_result(void *owner, const struct guest_result *r, struct err *e)
 		return err_set(e, ERR_CORRUPT, "guest sent a result that nobody asked for");
 	if (x->done || r->status == GUEST_RUNNING)
 		return 0;
-	if (r->status == GUEST_UNKNOWN) {
-		/* An answer to COLLECT, which only such calls ask. */
-		if (x->frame.n)
-			return err_set(e, ERR_CORRUPT, "guest denies a tool call that it was given");
-		if (x->call)
-			relay_unknown(s->h->control, x->call, r->exec_id);
-		execs_remove(&s->execs, x);
-		return 0;
-	}
+	if (r->status == GUEST_UNKNOWN)
+		return take_unknown(s, x, r->exec_id, e);
 	rc = exec_finish(x, r, e);
 	if (rc < 0)
 		return rc;

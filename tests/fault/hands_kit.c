@@ -36,7 +36,6 @@ void
 kit_fail(const char *file, int line, const char *cond, const char *fmt, ...)
 {
 	va_list ap;
-
 	fflush(stdout);
 	fprintf(stderr, "%s:%d: %s: ", file, line, cond);
 	va_start(ap, fmt);
