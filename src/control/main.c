@@ -149,6 +149,9 @@ on_peer(void *owner, const char *role, uint64_t number, int fd)
 {
 	(void)number;
 	struct role *r = owner;
+	/* A neighbour that cannot stay is no lost connection: starting anew would not help, and end all
+	 * streams. */
+	r->missed = 0;
 	brain_set_peer(r->c.brain, role, fd);
 }
 
