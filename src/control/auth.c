@@ -50,12 +50,6 @@ auth_add(struct auth *a, const struct hash *h, struct str id, bool admin, struct
 	return 0;
 }
 
-bool
-auth_full(const struct auth *a)
-{
-	return a->n >= AUTH_KEYS_MAX;
-}
-
 void
 auth_remove(struct auth *a, struct str id)
 {

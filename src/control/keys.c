@@ -120,8 +120,6 @@ keys_create(struct call *k)
 		r = json_want_str(&name, 1, KEY_NAME_MAX, &kc->rec.name, &e);
 	if (r == 0 && json_set(&admin))
 		r = json_want_bool(&admin, &kc->rec.admin, &e);
-	if (r == 0 && auth_full(k->c->auth))
-		r = err_set(&e, ERR_INVALID, "There are too many keys; revoke some first.");
 	if (r == 0 && (kc->made = secret_random(KEY_PREFIX)) == NULL)
 		r = err_set(&e, ERR_NO_MEMORY, "out of memory");
 	if (r < 0) {
