@@ -31,15 +31,26 @@ read_all(const char *path, struct buf *b, struct err *e)
 	}
 }
 
-/* A plain scalar: null, true, false, a number, else a string. Quoted ones are strings. */
+static bool
+is_one_of(struct str s, const char *const words[3])
+{
+	return str_eqz(s, words[0]) || str_eqz(s, words[1]) || str_eqz(s, words[2]);
+}
+
+/* A plain scalar: null, true, false, a number as JSON writes it, else a string. Quoted ones are strings. */
 static void
 put_scalar(struct json_w *w, const yaml_event_t *ev)
 {
+	static const char *const nulls[] = {"null", "Null", "NULL"};
+	static const char *const yes[] = {"true", "True", "TRUE"};
+	static const char *const no[] = {"false", "False", "FALSE"};
 	struct str s = str_n(ev->data.scalar.value, ev->data.scalar.length);
 	AUTO(json) struct json_t *v = NULL;
 	bool plain = ev->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-	if (plain && (s.n == 0 || str_eqz(s, "~")))
+	if (plain && (s.n == 0 || str_eqz(s, "~") || is_one_of(s, nulls)))
 		jw_null(w);
+	else if (plain && (is_one_of(s, yes) || is_one_of(s, no)))
+		jw_bool(w, is_one_of(s, yes));
 	else if (plain && json_parse(s, &v, NULL) == 0 && json_kind(v) != JSON_STR)
 		jw_value(w, v);
 	else
@@ -58,6 +69,20 @@ static int
 walk_fail(const struct yaml_walk *y, struct err *e, const char *what)
 {
 	return err_set(e, ERR_INVALID, "line %zu: %s", y->parser.mark.line + 1, what);
+}
+
+/* Tags would say that a value is of another type than it looks. */
+static int
+refuse_tag(const struct yaml_walk *y, const yaml_event_t *ev, struct err *e)
+{
+	const yaml_char_t *tag = NULL;
+	if (ev->type == YAML_SCALAR_EVENT)
+		tag = ev->data.scalar.tag;
+	else if (ev->type == YAML_MAPPING_START_EVENT)
+		tag = ev->data.mapping_start.tag;
+	else if (ev->type == YAML_SEQUENCE_START_EVENT)
+		tag = ev->data.sequence_start.tag;
+	return tag != NULL ? walk_fail(y, e, "tags are not supported") : 0;
 }
 
 static int
@@ -126,7 +151,8 @@ yaml_to_json(const char *path, struct buf *out, struct err *e)
 	if (r < 0)
 		return r;
 	struct yaml_walk y = {.w = json_w(out)};
-	yaml_parser_initialize(&y.parser);
+	if (yaml_parser_initialize(&y.parser) == 0)
+		return err_set(e, ERR_NO_MEMORY, "out of memory");
 	yaml_parser_set_input_string(&y.parser, (const unsigned char *)(in.n ? in.p : ""), in.n);
 	while (r == 0) {
 		yaml_event_t ev;
@@ -134,9 +160,12 @@ yaml_to_json(const char *path, struct buf *out, struct err *e)
 			r = walk_fail(&y, e, y.parser.problem != NULL ? y.parser.problem : "not YAML");
 			break;
 		}
-		r = walk_event(&y, &ev, e);
+		r = refuse_tag(&y, &ev, e);
+		r = r == 0 ? walk_event(&y, &ev, e) : r;
 		yaml_event_delete(&ev);
 	}
 	yaml_parser_delete(&y.parser);
+	if (r >= 0 && out->n == 0)
+		r = err_set(e, ERR_INVALID, "the document is empty");
 	return r < 0 ? err_wrap(e, "%s", path) : buf_check(out, e);
 }

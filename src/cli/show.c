@@ -33,20 +33,61 @@ show_init(struct show *s, bool json)
 
 /* ---- text ---- */
 
-/* Bytes that a terminal would act on become visible; UTF-8 passes, C1 controls (U+0080..9f) do not. */
+static uint32_t
+code_point(struct str seq)
+{
+	uint32_t c = (unsigned char)seq.p[0] & (0xffu >> (seq.n + 1));
+	for (size_t i = 1; i < seq.n; i++)
+		c = c << 6 | ((unsigned char)seq.p[i] & 0x3fu);
+	return c;
+}
+
+/* Beyond ASCII: C1 controls, line separators, and what turns the direction of writing, so that a line shows
+ * another order than it has. */
+static bool
+is_hidden(uint32_t c)
+{
+	return (c >= 0x80 && c < 0xa0) || c == 0x200e || c == 0x200f || (c >= 0x2028 && c <= 0x202e) ||
+	       (c >= 0x2066 && c <= 0x2069);
+}
+
+/* What a terminal would act on becomes visible, and so does what is not UTF-8: a terminal that is not set to
+ * UTF-8 acts on single bytes. */
 static void
 put_safe(struct str s)
 {
-	for (size_t i = 0; i < s.n; i++) {
-		unsigned char c = (unsigned char)s.p[i];
-		bool c1 = c == 0xc2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xa0;
-		if (c == '\t')
+	while (s.n > 0) {
+		size_t n = str_utf8_seq(s);
+		unsigned char c = (unsigned char)s.p[0];
+		if (n == 1 && c == '\t')
 			fputc(' ', stdout);
-		else if (c < 0x20 || c == 0x7f || c1)
+		else if (n == 0 || (n == 1 && (c < 0x20 || c == 0x7f)))
 			printf("\\x%02x", c);
+		else if (n > 1 && is_hidden(code_point(str_sub(s, 0, n))))
+			printf("\\u%04x", (unsigned)code_point(str_sub(s, 0, n)));
 		else
-			fputc(c, stdout);
+			fwrite(s.p, 1, n, stdout);
+		s = str_sub(s, n > 0 ? n : 1, s.n);
 	}
+}
+
+/* At most `max` bytes, not in the middle of a character. */
+static struct str
+head(struct str s, size_t max)
+{
+	if (s.n <= max)
+		return s;
+	while (max > 0 && ((unsigned char)s.p[max] & 0xc0) == 0x80)
+		max--;
+	return str_sub(s, 0, max);
+}
+
+/* One line, cut when it is long. */
+static void
+put_line(struct str line, bool cut)
+{
+	put_safe(head(line, LINE_MAX_CHARS));
+	puts(cut || line.n > LINE_MAX_CHARS ? " …" : "");
 }
 
 void
@@ -60,8 +101,7 @@ show_text(struct str text, const char *prefix, size_t lines)
 	for (size_t i = 0; i < lines && text.p != NULL; i++) {
 		struct str line = str_next(&text, '\n');
 		fputs(prefix, stdout);
-		put_safe(str_sub(line, 0, LINE_MAX_CHARS));
-		puts(line.n > LINE_MAX_CHARS ? " …" : "");
+		put_line(line, false);
 	}
 	if (total > lines)
 		printf("%s… %zu more lines\n", prefix, total - lines);
@@ -90,16 +130,14 @@ show_input(const struct json_t *input)
 		struct str v = json_get_str(input, telling[i]);
 		if (v.p != NULL) {
 			struct str line = str_next(&v, '\n');
-			put_safe(str_sub(line, 0, LINE_MAX_CHARS));
-			puts(v.p != NULL || line.n > LINE_MAX_CHARS ? " …" : "");
+			put_line(line, v.p != NULL);
 			return;
 		}
 	}
 	struct buf b;
 	buf_init(&b, 64 * KIB);
 	json_dump(&b, input);
-	put_safe(str_sub(buf_str(&b), 0, LINE_MAX_CHARS));
-	puts("");
+	put_line(buf_str(&b), false);
 	buf_done(&b);
 }
 
@@ -119,12 +157,12 @@ show_tool_use(struct show *s, const struct json_t *event)
 	if (s->n_tools < SHOW_TOOLS) {
 		struct show_tool *t = &s->tools[s->n_tools++];
 		*t = (struct show_tool){.id = id_from(json_get_str(event, "id")), .at_us = event_time(event)};
-		(void)str_copy_z(str_sub(name, 0, sizeof(t->name) - 1), t->name, sizeof(t->name));
+		(void)str_copy_z(head(name, sizeof(t->name) - 1), t->name, sizeof(t->name));
 	}
 	if (s->quiet)
 		return;
 	printf("%s", BLUE);
-	put_safe(str_sub(name, 0, 40));
+	put_safe(head(name, 40));
 	printf("%*s%s", name.n < 10 ? (int)(10 - name.n) : 1, "", RESET);
 	show_input(json_get(event, "input"));
 }
@@ -210,8 +248,10 @@ show_error(struct show *s, const struct json_t *event)
 		return;
 	printf("%s" LABEL "%s", RED, "error", RESET);
 	put_safe(json_get_str(err, "type"));
-	printf(" (%.*s): ", STRF(retry));
-	put_safe(str_sub(json_get_str(err, "message"), 0, 500));
+	fputs(" (", stdout);
+	put_safe(head(retry, 40));
+	fputs("): ", stdout);
+	put_safe(head(json_get_str(err, "message"), 500));
 	puts("");
 }
 
@@ -229,7 +269,9 @@ show_other(struct show *s, const struct json_t *event, struct str type)
 		show_text(first_text(event), "  ", 6);
 		return;
 	}
-	printf("%s%.*s%s\n", DIM, STRF(str_sub(type, 0, 60)), RESET);
+	fputs(DIM, stdout);
+	put_safe(head(type, 60));
+	puts(RESET);
 }
 
 static void

@@ -118,7 +118,9 @@ struct page_cursor {
 void page_format(const struct page_cursor *c, char out[PAGE_TEXT_MAX]);
 /* The member next_page: the cursor, or null when there is no more. */
 void page_next(struct json_w *w, bool more, const struct page_cursor *at);
-/* The `page` parameter (absent: not set). ERR_INVALID. */
+/* From its text (empty: not set). ERR_INVALID: no cursor, or one of another kind of list. */
+int page_read(struct str text, uint8_t kind, struct page_cursor *out, struct err *e);
+/* The same from the `page` parameter. */
 int page_parse(const struct call *k, uint8_t kind, struct page_cursor *out, struct err *e);
 
 enum {

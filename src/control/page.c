@@ -27,9 +27,8 @@ digits(struct str *s, size_t n, uint64_t *out)
 }
 
 int
-page_parse(const struct call *k, uint8_t kind, struct page_cursor *out, struct err *e)
+page_read(struct str s, uint8_t kind, struct page_cursor *out, struct err *e)
 {
-	struct str s = call_query(k, "page");
 	*out = (struct page_cursor){.kind = kind};
 	if (s.n == 0)
 		return 0;
@@ -45,6 +44,12 @@ page_parse(const struct call *k, uint8_t kind, struct page_cursor *out, struct e
 	out->backwards = (uint8_t)v[2];
 	out->set = true;
 	return 0;
+}
+
+int
+page_parse(const struct call *k, uint8_t kind, struct page_cursor *out, struct err *e)
+{
+	return page_read(call_query(k, "page"), kind, out, e);
 }
 
 void
