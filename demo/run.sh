@@ -4,11 +4,12 @@
 # make demo: an agent builds, tests and changes a C library in a gVisor sandbox, on a server of its own, without a key.
 #
 # Everything it makes lies in .work/demo (thrown away by the next run) and .work/image (kept). Safe to interrupt, safe
-# to repeat; leaves no process behind. DEMO_PORT chooses another port than 8400.
+# to repeat; leaves no process behind. DEMO_PORT chooses another port than 8400, PINFOLD_IMAGE_DIR an image that is there.
 set -eu
 cd "$(dirname "$0")/.."
 work=.work/demo
 data=$work/data
+image=${PINFOLD_IMAGE_DIR:-.work/image}
 port=${DEMO_PORT:-8400}
 pinfold=build/pinfold
 server=
@@ -83,7 +84,7 @@ ls "$work/source" | sed 's/^/          /'
 
 cat >"$work/pinfold.yaml" <<END
 sandbox:
-  image: '$(printf '%s' "$PWD/.work/image" | sed "s/'/''/g")'
+  image: '$(printf '%s' "$(realpath -s "$image")" | sed "s/'/''/g")'
 END
 
 # Its own session, so that an interrupt reaches it through finish only; it dies with this script.

@@ -58,14 +58,16 @@ fault() {
 }
 
 # tests/KIND/run gets the pattern as its only argument. Without it node gets every tests/KIND/*.test.* in which the
-# pattern occurs, to pick tests by name; a pattern that is only the name of a file means the whole file.
+# pattern occurs, to pick tests by name; a pattern that is the name of a file, or occurs in names of files only, means the whole file.
 by_node() {
 	local pattern=${1:-} options=(--test) found picked
 	[ ! -x "tests/$kind/run" ] || exec "tests/$kind/run" "$pattern"
 	mapfile -t found < <(find "tests/$kind" -maxdepth 2 -name node_modules -prune -o \
 		\( -name '*.test.js' -o -name '*.test.mjs' \) -print | sort)
 	[ ${#found[@]} -gt 0 ] || none "tests/$kind has no tests yet"
-	if [ -n "$pattern" ]; then
+	if [ -n "$pattern" ] && [ -f "tests/$kind/$pattern.test.mjs" ]; then
+		found=("tests/$kind/$pattern.test.mjs")
+	elif [ -n "$pattern" ]; then
 		mapfile -t picked < <(grep -lE -e "$pattern" "${found[@]}")
 		if [ ${#picked[@]} -gt 0 ]; then
 			options+=(--test-name-pattern="$pattern")
