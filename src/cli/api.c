@@ -12,8 +12,7 @@
 #include "base/limits.h"
 #include "io/sse.h"
 
-#define DEFAULT_DATA "/var/lib/pinfold"
-#define BETA_HEADER  "anthropic-beta: managed-agents-2026-04-01"
+#define BETA_HEADER "anthropic-beta: managed-agents-2026-04-01"
 
 struct api {
 	char url[1024];
@@ -46,7 +45,7 @@ read_line(const char *path, char *out, size_t cap, struct err *e)
 static int
 data_file(const struct api_opts *o, const char *name, char *out, size_t cap, struct err *e)
 {
-	int n = snprintf(out, cap, "%s/%s", o->data != NULL ? o->data : DEFAULT_DATA, name);
+	int n = snprintf(out, cap, "%s/%s", o->data != NULL ? o->data : API_DEFAULT_DATA, name);
 	return n > 0 && (size_t)n < cap ? 0
 					: err_set(e, ERR_INVALID, "the data directory's path is too long");
 }
@@ -55,7 +54,9 @@ static int
 find_url(struct api *a, const struct api_opts *o, struct err *e)
 {
 	const char *env = getenv("PINFOLD_URL");
-	const char *given = o->url != NULL ? o->url : o->data == NULL ? env : NULL;
+	const char *given = o->url != NULL                                   ? o->url
+			    : o->data == NULL && env != NULL && *env != '\0' ? env
+									     : NULL;
 	char path[LIM_PATH], addr[256];
 	if (given != NULL) {
 		struct str s = str_z(given);
@@ -79,7 +80,7 @@ find_key(struct api *a, const struct api_opts *o, struct err *e)
 {
 	char path[LIM_PATH], line[1024];
 	const char *env = getenv("PINFOLD_API_KEY");
-	if (o->key_file == NULL && o->data == NULL && env != NULL) {
+	if (o->key_file == NULL && o->data == NULL && env != NULL && *env != '\0') {
 		a->key = secret_new(str_z(env));
 		return a->key != NULL ? 0 : err_set(e, ERR_INVALID, "PINFOLD_API_KEY is too long");
 	}
@@ -91,6 +92,12 @@ find_key(struct api *a, const struct api_opts *o, struct err *e)
 	else
 		r = data_file(o, "admin.key", path, sizeof(path), e);
 	r = r == 0 ? read_line(path, line, sizeof(line), e) : r;
+	if (r == -ERR_NOT_FOUND && o->key_file == NULL)
+		return err_set(e, ERR_NOT_FOUND,
+			"no API key: %s does not exist; start a server (pinfold serve), name its data "
+			"directory "
+			"(--data), or give a key (PINFOLD_API_KEY, --key-file)",
+			path);
 	if (r < 0)
 		return err_wrap(e, "no API key (set PINFOLD_API_KEY, or name a file with --key-file)");
 	a->key = secret_new(str_z(line));

@@ -10,6 +10,8 @@
 #include "base/json.h"
 #include "base/secret.h"
 
+#define API_DEFAULT_DATA "/var/lib/pinfold"
+
 struct api;
 
 /* The options every API command shares; put API_OPTS(struct) into its option table and a member `struct
@@ -24,7 +26,7 @@ struct api_opts {
 		{"key-file", "FILE",                                                                 \
 			"file with the API key (default: PINFOLD_API_KEY, or the data directory's)", \
 			offsetof(type, api) + offsetof(struct api_opts, key_file)},                  \
-		{"data", "DIR", "data directory of a local server (default: /var/lib/pinfold)",      \
+		{"data", "DIR", "data directory of a local server (default: " API_DEFAULT_DATA ")",  \
 			offsetof(type, api) + offsetof(struct api_opts, data)},                      \
 	{                                                                                            \
 		"json", NULL, "print JSON", offsetof(type, api) + offsetof(struct api_opts, json)    \

@@ -92,6 +92,17 @@ cmd_parse(const struct cmd *c, int *argc, char **argv, void *into, struct err *e
 	return CMD_RUN;
 }
 
+int
+cmd_arity(const struct cmd *c, int argc, char **argv, int n, struct err *e)
+{
+	if (argc - 1 < n)
+		return err_set(e, ERR_INVALID, "%s needs %s", c->name, c->args);
+	if (argc - 1 > n)
+		return err_set(e, ERR_INVALID, "%s takes %s argument: \"%.80s\" is too much", c->name,
+			n == 0 ? "no" : "one", argv[n + 1]);
+	return 0;
+}
+
 void
 cmd_usage(const struct cmd *c, int fd)
 {

@@ -42,6 +42,10 @@ enum cmd_parsed { CMD_RUN, CMD_DONE };
  */
 int cmd_parse(const struct cmd *c, int *argc, char **argv, void *into, struct err *e);
 
+/* Are there exactly `n` (0 or 1) arguments, with what cmd_parse left? ERR_INVALID says which is missing or
+ * too much. */
+int cmd_arity(const struct cmd *c, int argc, char **argv, int n, struct err *e);
+
 /* Writes "usage: pinfold NAME ARGS", the summary and the options to `fd`. */
 void cmd_usage(const struct cmd *c, int fd);
 

@@ -13,10 +13,10 @@ run_check(const struct cmd *c, int argc, char **argv)
 
 	if (rc == CMD_DONE)
 		return 0;
-	if (rc == 0 && argc != 2)
-		rc = err_set(&e, ERR_INVALID, "config check needs one file");
-	if (rc == 0)
-		rc = config_load(argv[1], &config, &e);
+	rc = rc == 0 ? cmd_arity(c, argc, argv, 1, &e) : rc;
+	if (rc < 0)
+		return cmd_fail(c, &e);
+	rc = config_load(argv[1], &config, &e);
 	if (rc < 0)
 		return cmd_fail(NULL, &e);
 	printf("%s is fine: %u providers, %u models, listening on %s, data in %s\n", argv[1],

@@ -24,9 +24,9 @@ struct session_path {
 static int
 session_path(struct session_path *p, const char *method, const char *id, const char *tail, struct err *e)
 {
-	int n = snprintf(p->z, sizeof(p->z), "%s/v1/sessions/%s%s", method, id != NULL ? id : "", tail);
-	if (id == NULL || strpbrk(id, "/?#%") != NULL || n < 0 || (size_t)n >= sizeof(p->z))
-		return err_set(e, ERR_INVALID, "a session id is needed");
+	int n = snprintf(p->z, sizeof(p->z), "%s/v1/sessions/%s%s", method, id, tail);
+	if (strpbrk(id, "/?#%") != NULL || n < 0 || (size_t)n >= sizeof(p->z))
+		return err_set(e, ERR_INVALID, "not an id: %.100s", id);
 	return 0;
 }
 
@@ -108,8 +108,6 @@ send(struct api *a, const struct event_opts *o, int argc, char **argv, struct er
 	buf_init(&b, LIM_EVENT_BODY);
 	for (int i = 2; i < argc; i++)
 		buf_printf(&text, "%s%s", i > 2 ? " " : "", argv[i]);
-	if (text.n == 0 && !o->interrupt && o->allow == NULL && o->deny == NULL)
-		return err_set(e, ERR_INVALID, "send needs a text, --allow, --deny or --interrupt");
 	struct json_w w = json_w(&b);
 	jw_obj(&w);
 	jw_key(&w, "events");
@@ -125,6 +123,21 @@ send(struct api *a, const struct event_opts *o, int argc, char **argv, struct er
 	return rc;
 }
 
+/* Is what stands on the command line enough to go on without asking a server? */
+static int
+check_args(const struct cmd *c, const struct event_opts *o, int argc, char **argv, struct err *e)
+{
+	if (strcmp(c->name, "sessions send") != 0)
+		return cmd_arity(c, argc, argv, 1, e);
+	if (argc < 2)
+		return err_set(e, ERR_INVALID, "%s needs a session's id", c->name);
+	int kinds = (argc > 2) + o->interrupt + (o->allow != NULL) + (o->deny != NULL);
+	if (kinds != 1)
+		return err_set(
+			e, ERR_INVALID, "%s needs one of: a text, --allow, --deny, --interrupt", c->name);
+	return 0;
+}
+
 static int
 run_events(const struct cmd *c, int argc, char **argv)
 {
@@ -136,6 +149,7 @@ run_events(const struct cmd *c, int argc, char **argv)
 	if (rc == CMD_DONE)
 		return 0;
 	show_init(&s, o.api.json);
+	rc = rc == 0 ? check_args(c, &o, argc, argv, &e) : rc;
 	rc = rc == 0 ? api_open(&o.api, &a, &e) : rc;
 	if (rc == 0 && strcmp(c->name, "sessions send") == 0)
 		rc = send(a, &o, argc, argv, &e);
@@ -171,7 +185,7 @@ const struct cmd cmds_events[] = {
 		.run = run_events,
 		.opts = plain},
 	{.name = "sessions send",
-		.args = "ID TEXT",
+		.args = "ID [TEXT]",
 		.summary = "Send a message, a confirmation or an interrupt",
 		.run = run_events,
 		.opts = sending},

@@ -90,9 +90,8 @@ find_dir(const struct image_cmd_opts *o, char dst[HANDS_PATH], struct err *e)
 /* ---- printing ---- */
 
 static void
-print_image(void *arg, const struct image_info *i)
+print_image(const struct image_cmd_opts *o, const struct image_info *i)
 {
-	const struct image_cmd_opts *o = arg;
 	AUTO(buf) struct buf b;
 
 	buf_init(&b, 64 * KIB);
@@ -182,6 +181,31 @@ build(struct image_cmd_opts *o, const char *dir, struct err *e)
 	return rc;
 }
 
+struct listing {
+	const struct image_cmd_opts *o;
+	unsigned n;
+};
+
+static void
+on_image(void *arg, const struct image_info *i)
+{
+	struct listing *l = arg;
+
+	l->n++;
+	print_image(l->o, i);
+}
+
+static int
+list(const struct image_cmd_opts *o, const char *dir, struct err *e)
+{
+	struct listing l = {.o = o};
+	int rc = image_list(dir, on_image, &l, e);
+
+	if (rc == 0 && l.n == 0 && !o->json)
+		dprintf(STDERR_FILENO, "no image in %s (pinfold image build makes one)\n", dir);
+	return rc;
+}
+
 static int
 run_image(const struct cmd *c, int argc, char **argv)
 {
@@ -198,7 +222,7 @@ run_image(const struct cmd *c, int argc, char **argv)
 	if (rc == 0 && strcmp(c->name, "image build") == 0)
 		rc = build(&o, dir, &e);
 	else if (rc == 0)
-		rc = image_list(dir, print_image, &o, &e);
+		rc = list(&o, dir, &e);
 	return rc < 0 ? cmd_fail(c, &e) : 0;
 }
 

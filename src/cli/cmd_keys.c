@@ -34,8 +34,6 @@ create(struct api *a, const struct key_opts *o, const char *name, struct err *e)
 {
 	AUTO(buf) struct buf b = {0};
 	AUTO(json) struct json_t *v = NULL;
-	if (name == NULL)
-		return err_set(e, ERR_INVALID, "keys create needs a name");
 	buf_init(&b, 4 * KIB);
 	struct json_w w = json_w(&b);
 	jw_obj(&w);
@@ -65,9 +63,9 @@ static int
 revoke(struct api *a, const char *id, struct err *e)
 {
 	char path[256];
-	int n = snprintf(path, sizeof(path), "DELETE /v1/pinfold/keys/%s", id != NULL ? id : "");
-	if (id == NULL || strpbrk(id, "/?#%") != NULL || n < 0 || (size_t)n >= sizeof(path))
-		return err_set(e, ERR_INVALID, "keys revoke needs a key's id");
+	int n = snprintf(path, sizeof(path), "DELETE /v1/pinfold/keys/%s", id);
+	if (strpbrk(id, "/?#%") != NULL || n < 0 || (size_t)n >= sizeof(path))
+		return err_set(e, ERR_INVALID, "not an id: %.100s", id);
 	return api_call(a, path, STR_NULL, NULL, e);
 }
 
@@ -80,6 +78,7 @@ run_keys(const struct cmd *c, int argc, char **argv)
 	int rc = cmd_parse(c, &argc, argv, &o, &e);
 	if (rc == CMD_DONE)
 		return 0;
+	rc = rc == 0 ? cmd_arity(c, argc, argv, strcmp(c->name, "keys list") == 0 ? 0 : 1, &e) : rc;
 	rc = rc == 0 ? api_open(&o.api, &a, &e) : rc;
 	if (rc == 0 && strcmp(c->name, "keys create") == 0)
 		rc = create(a, &o, argv[1], &e);

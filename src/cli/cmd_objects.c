@@ -59,9 +59,8 @@ list_page(struct api *a, const struct object_opts *o, struct str resource, struc
 {
 	char path[512];
 	AUTO(json) struct json_t *v = NULL;
-	bool flag = o->archived && !str_eqz(resource, "files");
 	int n = snprintf(path, sizeof(path), "GET /v1/%.*s?limit=%s%s%s%s", STRF(resource),
-		o->limit != NULL ? o->limit : "100", flag ? "&include_archived=true" : "",
+		o->limit != NULL ? o->limit : "100", o->archived ? "&include_archived=true" : "",
 		page->z[0] != '\0' ? "&page=" : "", page->z);
 	if (n < 0 || (size_t)n >= sizeof(path))
 		return err_set(e, ERR_INVALID, "the request is too long");
@@ -162,8 +161,6 @@ do_verb(struct api *a, const struct object_opts *o, const struct cmd *c, const c
 	struct str resource = str_next(&verb, ' ');
 	if (str_eqz(verb, "list"))
 		return do_list(a, o, c, e);
-	if (arg == NULL)
-		return err_set(e, ERR_INVALID, "%s needs %s", c->name, c->args);
 	if (str_eqz(verb, "get"))
 		return on_object(a, &object_get, resource, arg, e);
 	if (str_eqz(verb, "create"))
@@ -184,6 +181,7 @@ run_object(const struct cmd *c, int argc, char **argv)
 	int rc = cmd_parse(c, &argc, argv, &o, &e);
 	if (rc == CMD_DONE)
 		return 0;
+	rc = rc == 0 ? cmd_arity(c, argc, argv, strcmp(strrchr(c->name, ' '), " list") == 0 ? 0 : 1, &e) : rc;
 	rc = rc == 0 ? api_open(&o.api, &a, &e) : rc;
 	rc = rc == 0 ? do_verb(a, &o, c, argv[1], &e) : rc;
 	return rc < 0 ? cmd_fail(c, &e) : 0;
@@ -193,9 +191,20 @@ static const struct cmd_opt plain[] = {
 	API_OPTS(struct object_opts),
 	{NULL, NULL, NULL, 0},
 };
+#define LIMIT                                                               \
+	{                                                                   \
+		"limit", "N", "only the newest N, 1 to 100 (default: all)", \
+			offsetof(struct object_opts, limit)                 \
+	}
+
 static const struct cmd_opt listing[] = {
-	{"limit", "N", "only the newest N (default: all)", offsetof(struct object_opts, limit)},
+	LIMIT,
 	{"include-archived", NULL, "archived ones too", offsetof(struct object_opts, archived)},
+	API_OPTS(struct object_opts),
+	{NULL, NULL, NULL, 0},
+};
+static const struct cmd_opt file_listing[] = {
+	LIMIT,
 	API_OPTS(struct object_opts),
 	{NULL, NULL, NULL, 0},
 };
@@ -226,7 +235,7 @@ const struct cmd cmds_objects[] = {
 	OBJECT("sessions create", "FILE", "Create a session from a YAML or JSON file", plain),
 	OBJECT("sessions archive", "ID", "Archive a session", plain),
 	OBJECT("sessions delete", "ID", "Delete a session, its log and its workspace", plain),
-	OBJECT("files list", "[--json]", "List files", listing),
+	OBJECT("files list", "[--json]", "List files", file_listing),
 	OBJECT("files get", "ID", "Print a file's metadata", plain),
 	OBJECT("files create", "FILE", "Upload a file", plain),
 	OBJECT("files download", "ID", "Download a session's output file", download),

@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -47,9 +49,12 @@ read_prompt(struct run *r, int argc, char **argv, struct err *e)
 		return r->prompt.n > 0 ? buf_check(&r->prompt, e)
 				       : err_set(e, ERR_INVALID, "run needs a prompt");
 	}
+	if (argc > 1)
+		return err_set(e, ERR_INVALID, "a prompt and --prompt-file exclude each other");
 	AUTO(fd) int fd = open(r->o.prompt_file, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return err_os(e, "open %s", r->o.prompt_file);
+		return errno == ENOENT ? err_set(e, ERR_NOT_FOUND, "%s does not exist", r->o.prompt_file)
+				       : err_os(e, "open %s", r->o.prompt_file);
 	for (ssize_t n = 1; n > 0;) {
 		char *p = buf_reserve(&r->prompt, LIM_CHUNK);
 		n = p != NULL ? read(fd, p, LIM_CHUNK) : 0;
@@ -118,25 +123,42 @@ make_agent(struct run *r, struct err *e)
 	return create(r, "POST /v1/agents", &b, &r->agent, e);
 }
 
+/* Looks for an environment of ours in one page of the list; *page becomes the next one, empty after the last.
+ */
+static int
+find_environment(struct run *r, struct id *page, struct err *e)
+{
+	AUTO(json) struct json_t *v = NULL;
+	char line[256];
+	snprintf(line, sizeof(line), "GET /v1/environments?limit=100%s%s", page->z[0] != '\0' ? "&page=" : "",
+		page->z);
+	int rc = api_call(r->api, line, STR_NULL, &v, e);
+	if (rc < 0)
+		return rc;
+	const struct json_t *data = json_get(v, "data");
+	for (size_t i = 0; i < json_len(data); i++)
+		if (str_eqz(json_get_str(json_at(data, i), "name"), "pinfold run"))
+			r->environment = id_from(json_get_str(json_at(data, i), "id"));
+	*page = id_from(json_get_str(v, "next_page"));
+	return 0;
+}
+
 /* One environment named "pinfold run" serves all runs. */
 static int
 make_environment(struct run *r, struct err *e)
 {
-	AUTO(json) struct json_t *v = NULL;
+	struct id page = {{0}};
 	if (r->o.environment != NULL) {
 		r->environment = id_from(str_z(r->o.environment));
 		return 0;
 	}
-	int rc = api_call(r->api, "GET /v1/environments?limit=100", STR_NULL, &v, e);
-	if (rc < 0)
-		return rc;
-	const struct json_t *data = json_get(v, "data");
-	for (size_t i = 0; i < json_len(data); i++) {
-		if (str_eqz(json_get_str(json_at(data, i), "name"), "pinfold run")) {
-			r->environment = id_from(json_get_str(json_at(data, i), "id"));
-			return 0;
-		}
-	}
+	do {
+		int rc = find_environment(r, &page, e);
+		if (rc < 0)
+			return rc;
+	} while (page.z[0] != '\0' && r->environment.z[0] == '\0');
+	if (r->environment.z[0] != '\0')
+		return 0;
 	AUTO(buf) struct buf b;
 	buf_init(&b, KIB);
 	buf_put_z(&b, "{\"name\":\"pinfold run\"}");
@@ -329,13 +351,16 @@ static void
 print_further(struct run *r)
 {
 	const char *data = r->o.api.data;
+	const char *env = getenv("PINFOLD_API_KEY");
 	printf("\nlook further\n  %s sessions events%s%s %s\n", program_invocation_name,
 		data != NULL ? " --data " : "", data != NULL ? data : "", r->session.z);
 	printf("  curl -N -H \"Authorization: Bearer ");
-	if (data != NULL)
-		printf("$(cat %s/admin.key)", data);
-	else
+	if (r->o.api.key_file != NULL)
+		printf("$(cat %s)", r->o.api.key_file);
+	else if (data == NULL && env != NULL && *env != '\0')
 		printf("$PINFOLD_API_KEY");
+	else
+		printf("$(cat %s/admin.key)", data != NULL ? data : API_DEFAULT_DATA);
 	printf("\" -H 'anthropic-beta: managed-agents-2026-04-01' %.*s/v1/sessions/%s/events/stream\n",
 		STRF(api_url(r->api)), r->session.z);
 }
@@ -361,10 +386,20 @@ print_summary(struct run *r)
 	print_further(r);
 }
 
+/* Before the job, which may take hours: its end is too late to say that the folder cannot be had. */
+static int
+make_outputs_dir(const struct run *r, struct err *e)
+{
+	if (r->o.outputs == NULL || mkdir(r->o.outputs, 0755) == 0 || errno == EEXIST)
+		return 0;
+	return err_os(e, "make %s", r->o.outputs);
+}
+
 static int
 run_all(struct run *r, struct err *e)
 {
 	int rc = api_open(&r->o.api, &r->api, e);
+	rc = rc == 0 ? make_outputs_dir(r, e) : rc;
 	rc = rc == 0 ? upload_files(r, e) : rc;
 	rc = rc == 0 ? make_agent(r, e) : rc;
 	rc = rc == 0 ? make_environment(r, e) : rc;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/document.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
@@ -19,7 +20,8 @@ read_all(const char *path, struct buf *b, struct err *e)
 		fd = own;
 	}
 	if (fd < 0)
-		return err_os(e, "open %s", path);
+		return errno == ENOENT ? err_set(e, ERR_NOT_FOUND, "%s does not exist", path)
+				       : err_os(e, "open %s", path);
 	for (;;) {
 		char *p = buf_reserve(b, LIM_CHUNK);
 		ssize_t n = p != NULL ? read(fd, p, LIM_CHUNK) : 0;

@@ -76,6 +76,31 @@ test('unknown commands and options are refused with a hint', async () => {
   }
 });
 
+test('wrong use is told before a key or a server is looked for', async () => {
+  for (const [args, say] of [
+    [['agents', 'get'], /needs ID/],
+    [['agents', 'get', 'a', 'b'], /"b" is too much/],
+    [['agents', 'list', 'a'], /"a" is too much/],
+    [['keys', 'create'], /needs NAME/],
+    [['sessions', 'events'], /needs ID/],
+    [['sessions', 'send', 'sesn_x'], /needs one of/],
+    [['sessions', 'send', 'sesn_x', 'text', '--interrupt'], /needs one of/],
+    [['run', 'prompt', '--prompt-file', file('prompt', 'x')], /exclude/],
+    [['config', 'check'], /needs FILE/],
+  ]) {
+    const r = await pinfold([...args, ...(args[0] === 'config' ? [] : ['--data', join(dir, 'none')])]);
+    assert.equal(r.code, 64, args.join(' '));
+    assert.match(r.stderr, say);
+  }
+});
+
+test('a folder without images says how to get one', async () => {
+  const r = await pinfold(['image', 'list', '--dir', join(dir, 'none')]);
+  assert.equal(r.code, 0);
+  assert.match(r.stderr, /pinfold image build/);
+  assert.equal((await pinfold(['image', 'list', '--json', '--dir', join(dir, 'none')])).stderr, '');
+});
+
 test('agents: create from YAML and JSON, list, get, archive', async () => {
   const yaml = file('agent.yaml', 'name: from yaml\nmodel: puppet\ntools:\n  - type: agent_toolset_20260401\n');
   const id = (await ok('agents', 'create', yaml)).trim();
@@ -105,7 +130,9 @@ test('no server is exit code 69, no key says what to do', async () => {
   assert.match(none.stderr, /pinfold serve/);
   const keyless = await pinfold(['agents', 'list', '--data', dir]);
   assert.notEqual(keyless.code, 0);
-  assert.match(keyless.stderr, /PINFOLD_API_KEY|--key-file/);
+  assert.match(keyless.stderr, /pinfold serve.*PINFOLD_API_KEY.*--key-file/);
+  const empty = await pinfold(['agents', 'list', '--key-file', join(dir, 'none')], { env: { PINFOLD_API_KEY: '' } });
+  assert.match(empty.stderr, /none does not exist/);
 });
 
 test('keys: create, use through the environment, revoke', async () => {
@@ -128,12 +155,12 @@ bash wc -l </mnt/session/uploads/input.txt >/mnt/session/outputs/lines.txt; cat 
 expect 2
 say Two lines.
 `);
-  const out = await ok('run', '--prompt-file', script, '--file', `${input}:/mnt/session/uploads/input.txt`, '--outputs', dir);
+  const out = await ok('run', '--prompt-file', script, '--file', `${input}:/mnt/session/uploads/input.txt`, '--outputs', join(dir, 'out'));
   assert.match(out, /^agent\n {2}Two lines\.$/m);
   assert.match(out, /^bash +wc -l/m);
   assert.match(out, /tool calls +1 \(0 failed\)/);
   assert.match(out, /sandbox start +[\d.]+ ms/);
-  assert.equal(readFileSync(join(dir, 'lines.txt'), 'utf8').trim(), '2');
+  assert.equal(readFileSync(join(dir, 'out', 'lines.txt'), 'utf8').trim(), '2');
   const id = out.match(/sesn_\w+/)[0];
   const again = await ok('sessions', 'events', id);
   assert.match(again, /Two lines\./);
@@ -143,7 +170,8 @@ say Two lines.
 
 test('run: no prompt is wrong use, a turn that fails is no success', async () => {
   assert.equal((await here('run')).code, 64);
-  assert.equal((await here('run', '--prompt-file', join(dir, 'missing'))).code, 74);
+  assert.equal((await here('run', '--prompt-file', join(dir, 'missing'))).code, 66);
+  assert.equal((await here('agents', 'create', join(dir, 'missing'))).code, 66);
   const failed = await here('run', '#puppet\nerror 400 always');
   assert.notEqual(failed.code, 0);
 });
