@@ -155,6 +155,26 @@ a_creation_that_was_cut_is_no_workspace(void **state)
 }
 
 static void
+the_plain_kind_works_without_loop_devices(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = {0};
+
+	if (!f)
+		skip();
+	f->o.limited = false;
+	assert_int_equal(workspace_create(&f->o, f->dir, &e), 0);
+	assert_true(there(f, "session/tree/upper"));
+	if (!f->can_limit)
+		return; /* the directory may lie on an overlay, which cannot be an upper */
+	mount_it(f);
+	put(f, "rootfs/file", "x");
+	assert_true(there(f, "session/tree/upper/file"));
+	put(f, "ws/workspace/w", "x");
+	assert_true(there(f, "session/tree/workspace/w"));
+}
+
+static void
 the_disk_ends_where_it_should(void **state)
 {
 	static char piece[1 << 20];
@@ -221,6 +241,7 @@ main(void)
 		cmocka_unit_test_setup_teardown(
 			what_is_written_stays_and_the_image_does_not_change, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_creation_that_was_cut_is_no_workspace, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(the_plain_kind_works_without_loop_devices, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(the_disk_ends_where_it_should, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_workspace_is_never_mounted_twice, set_up, tear_down),
 	};
