@@ -191,20 +191,14 @@ static const struct cmd_opt plain[] = {
 	API_OPTS(struct object_opts),
 	{NULL, NULL, NULL, 0},
 };
-#define LIMIT                                                               \
-	{                                                                   \
-		"limit", "N", "only the newest N, 1 to 100 (default: all)", \
-			offsetof(struct object_opts, limit)                 \
-	}
-
 static const struct cmd_opt listing[] = {
-	LIMIT,
+	{"limit", "N", "only the newest N, at most 100 (default: all)", offsetof(struct object_opts, limit)},
 	{"include-archived", NULL, "archived ones too", offsetof(struct object_opts, archived)},
 	API_OPTS(struct object_opts),
 	{NULL, NULL, NULL, 0},
 };
 static const struct cmd_opt file_listing[] = {
-	LIMIT,
+	{"limit", "N", "only the newest N, at most 1000 (default: all)", offsetof(struct object_opts, limit)},
 	API_OPTS(struct object_opts),
 	{NULL, NULL, NULL, 0},
 };
