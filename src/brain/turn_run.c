@@ -13,6 +13,7 @@
 #include "brain/run.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -264,6 +265,25 @@ brain_model_known(const struct brain *b, struct str model)
 	return model_find(b, model) != NULL;
 }
 
+/* From the page cache mostly: at most what fits into one request. */
+static int
+read_file(void *arg, struct str file_id, struct buf *out, struct err *e)
+{
+	AUTO(fd) int fd = -1;
+	uint64_t size = 0;
+	int r = store_blob_open(arg, file_id, &fd, &size, e);
+	char *p = r == 0 ? buf_reserve(out, size) : NULL;
+	if (r < 0 || p == NULL)
+		return r < 0 ? r : buf_check(out, e);
+	while (out->n < size) {
+		ssize_t n = read(fd, p + out->n, size - out->n);
+		if (n <= 0)
+			return n < 0 ? err_os(e, "read a file") : err_set(e, ERR_IO, "a file is cut");
+		out->n += (size_t)n;
+	}
+	return 0;
+}
+
 static int
 request_start(struct run *r, struct err *e)
 {
@@ -279,7 +299,9 @@ request_start(struct run *r, struct err *e)
 			e, ERR_INVALID, "no provider serves the model %.*s", STRF(str_sub(model, 0, 100)));
 	AUTO(buf) struct buf body;
 	buf_init(&body, LIM_MODEL_REQUEST);
-	struct transcript_opts to = {.model = model, .max_tokens = l->brain->o.max_tokens};
+	struct transcript_opts to = {.model = model,
+		.max_tokens = l->brain->o.max_tokens,
+		.files = {.arg = l->brain->o.store, .read = read_file}};
 	rc = transcript_render(l->context, l->state, &to, &body, e);
 	if (rc < 0)
 		return rc;

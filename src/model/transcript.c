@@ -183,17 +183,15 @@ pass_failure(const struct buf *part, struct buf *whole)
 		whole->fail = part->fail;
 }
 
-/* Files live in our store, where the model cannot read them. */
+/* Its bytes are put in when a request is made. */
 static void
-write_file_note(struct json_w *w, const struct json_t *block)
+write_file(struct json_w *w, const struct json_t *block)
 {
 	AUTO(buf) struct buf b;
-	buf_init(&b, 1024);
-	struct str type = json_get_str(block, "type"),
-		   id = json_get_str(json_get(block, "source"), "file_id");
-	buf_printf(
-		&b, "[An attached %.*s, %.*s, cannot be shown in this conversation.]", STRF(type), STRF(id));
-	write_text(w, buf_str(&b));
+	buf_init(&b, LIM_EVENT_BODY);
+	attachment_mark(&b, block);
+	jw_raw(w, buf_str(&b));
+	pass_failure(&b, w->b);
 }
 
 /* The API refuses text blocks without visible text. */
@@ -203,8 +201,8 @@ write_block(struct json_w *w, const struct json_t *block)
 	bool text = str_eqz(json_get_str(block, "type"), "text");
 	if (text && is_blank(json_get_str(block, "text")))
 		write_text(w, STR("(blank)"));
-	else if (str_eqz(json_get_str(json_get(block, "source"), "type"), "file"))
-		write_file_note(w, block);
+	else if (attachment_is(block))
+		write_file(w, block);
 	else
 		jw_value(w, block);
 }
@@ -553,6 +551,9 @@ transcript_render(const struct transcript *t, const struct session_state *s, con
 	if (system.n > 0)
 		jw_kstr(&w, "system", buf_str(&system));
 	write_tools(&w, agent);
-	put_messages(out, t);
-	return buf_check(out, e);
+	AUTO(buf) struct buf messages;
+	buf_init(&messages, LIM_MODEL_REQUEST);
+	put_messages(&messages, t);
+	r = buf_check(&messages, e);
+	return r < 0 ? r : attachment_expand(buf_str(&messages), &o->files, LIM_MODEL_REQUEST, out, e);
 }

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/json.h"
+#include "model/attachment.h"
 #include "model/session.h"
 
 struct transcript;
@@ -28,6 +29,7 @@ size_t transcript_bytes(const struct transcript *t);
 struct transcript_opts {
 	struct str model;
 	uint64_t max_tokens;
+	struct attachment_source files; /* of content blocks that name files */
 };
 /* The complete request body (ERR_TOO_LARGE when the conversation has outgrown it): model, max_tokens, system
  * (the agent's system prompt and our notes on workspace, uploads and outputs), tools, messages, stream. */

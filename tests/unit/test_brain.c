@@ -81,6 +81,39 @@ runs_tools(void **state)
 	assert_int_equal(k->n_claims, 1);
 }
 
+static void
+on_stored(void *arg, const struct err *err)
+{
+	struct kit *k = arg;
+	assert_null(err);
+	k->n_answers++;
+	loop_stop(k->loop);
+}
+
+/* A file that a message names is in the request with its bytes. */
+static void
+shows_files(void **state)
+{
+	struct kit *k = *state;
+	struct err e = {0};
+	struct store_blob *b = NULL;
+	size_t had = k->n_answers;
+	assert_int_equal(store_blob_new(k->store, STR("file_1"), &b, &e), 0);
+	assert_int_equal(store_blob_write(b, STR("%PDF-1.7"), &e), 0);
+	store_blob_finish(b, on_stored, k);
+	kit_until(k, k->n_answers > had);
+	kit_send(k, k->session,
+		"[{\"type\":\"user.message\",\"content\":[{\"type\":\"document\",\"source\":{\"type\":"
+		"\"file\",\"file_id\":\"file_1\"}},{\"type\":\"image\",\"source\":{\"type\":\"file\","
+		"\"file_id\":\"file_2\"}}]}]");
+	kit_until(k, k->n_requests == 1);
+	assert_true(str_find_str(buf_str(&k->body), STR("\"data\":\"JVBERi0xLjc=\"")) < k->body.n);
+	assert_true(str_find_str(buf_str(&k->body), STR("image, file_2, cannot be shown")) < k->body.n);
+	struct json_t *v = NULL;
+	assert_int_equal(json_parse(buf_str(&k->body), &v, &e), 0);
+	json_free(v);
+}
+
 /* The second turn finds the sandbox that the first one claimed. */
 static void
 keeps_the_sandbox(void **state)
@@ -669,6 +702,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		BRAIN_TEST(says_hello),
 		BRAIN_TEST(runs_tools),
+		BRAIN_TEST(shows_files),
 		BRAIN_TEST(keeps_the_sandbox),
 		BRAIN_TEST(retries_when_overloaded),
 		BRAIN_TEST(gives_up_when_refused),
