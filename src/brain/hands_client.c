@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/guest_call.h"
 #include "base/log.h"
 #include "brain/box_files.h"
@@ -70,6 +71,7 @@ struct hands_client {
 	uint64_t next_id;
 	struct buf status;
 	struct loop_timer *patience; /* runs while there is no connection */
+	uint64_t away_us;            /* since when hands said nothing that shows it works; 0: it did */
 };
 
 /* ---- boxes ---- */
@@ -503,6 +505,7 @@ on_status(void *owner, struct rpc_peer *p, struct rpc_msg *m, struct err *e)
 		return err_wrap(e, "status");
 	buf_clear(&h->status);
 	json_dump(&h->status, v);
+	h->away_us = 0;
 	return 0;
 }
 
@@ -551,6 +554,17 @@ on_patience(void *arg)
 	loop_timer_start(h->patience, PATIENCE_MS, 0);
 }
 
+/* Counts from the first loss: a hands that starts and dies again and again is as good as none. */
+static void
+lose_patience(struct hands_client *h)
+{
+	uint64_t now = clock_mono_us();
+	if (h->away_us == 0)
+		h->away_us = now;
+	uint64_t gone_ms = (now - h->away_us) / 1000;
+	loop_timer_start(h->patience, gone_ms < PATIENCE_MS ? PATIENCE_MS - gone_ms : 1, 0);
+}
+
 static void
 on_hands_close(void *owner, struct rpc_peer *p, const struct err *why)
 {
@@ -560,7 +574,7 @@ on_hands_close(void *owner, struct rpc_peer *p, const struct err *why)
 		h->peer = NULL;
 	rpc_peer_free(p);
 	connection_lost(h);
-	loop_timer_start(h->patience, PATIENCE_MS, 0);
+	lose_patience(h);
 }
 
 struct hands_client *
@@ -577,7 +591,7 @@ hands_client_new(struct loop *l, const struct hands_opts *o)
 		free(h);
 		return NULL;
 	}
-	loop_timer_start(h->patience, PATIENCE_MS, 0);
+	lose_patience(h);
 	return h;
 }
 
