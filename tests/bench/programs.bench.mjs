@@ -9,7 +9,7 @@ import { skipped, wanted } from './lib.mjs';
 
 const build = dirname(binary);
 const programs = [
-  { path: join(build, 'tests', 'fault', 'bench_sandbox_start'), names: ['sandbox-cold-start', 'sandbox-warm-claim'], args: () => [] },
+  { path: join(build, 'tests', 'bench', 'bench_sandbox_start'), names: ['sandbox-cold-start', 'sandbox-warm-claim'], args: () => [] },
   { path: join(build, 'tests', 'bench', 'bench_store_log'), names: ['log-append-64', 'log-append-single', 'log-append-slow', 'log-load-10000', 'log-list-1000'], args: (dir) => [dir] },
 ];
 
