@@ -109,7 +109,8 @@ root_of(const char *dir, char dst[HANDS_PATH], struct err *e)
 		hands_path(dst, "%s", dir);
 		return 0;
 	}
-	return err_set(e, ERR_NOT_FOUND, "no image at %s: run \"pinfold image build\" or set sandbox.image", dir);
+	return err_set(
+		e, ERR_NOT_FOUND, "no image at %s: run \"pinfold image build\" or set sandbox.image", dir);
 }
 
 int
