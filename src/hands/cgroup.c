@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -174,12 +175,47 @@ find_v2(struct cgroup_host *h, int c, const char *mount, const char *parent)
 	note(h, ctl_names[c], e.msg);
 }
 
+static void
+lock_parent(struct cgroup_host *h, int c)
+{
+	if (!h->dir[c][0])
+		return;
+	h->lock[c] = open(h->dir[c], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (h->lock[c] >= 0)
+		flock(h->lock[c], LOCK_SH | LOCK_NB);
+}
+
+/* Removes a parent that nobody holds, with the cgroups in it. rmdir spares what has processes. */
+static void
+remove_abandoned(int dir, const char *name)
+{
+	int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO(dir) DIR *d = fd < 0 ? NULL : fdopendir(fd);
+
+	if (!d || flock(fd, LOCK_EX | LOCK_NB) < 0)
+		return;
+	for (struct dirent *de = readdir(d); de; de = readdir(d))
+		if (de->d_type == DT_DIR && de->d_name[0] != '.')
+			unlinkat(fd, de->d_name, AT_REMOVEDIR);
+	unlinkat(dir, name, AT_REMOVEDIR);
+}
+
+static void
+tidy(const char *mount)
+{
+	AUTO(dir) DIR *d = mount[0] ? opendir(mount) : NULL;
+
+	for (struct dirent *de = d ? readdir(d) : NULL; de; de = readdir(d))
+		if (de->d_type == DT_DIR && strncmp(de->d_name, "pinfold-", 8) == 0)
+			remove_abandoned(dirfd(d), de->d_name);
+}
+
 void
 cgroup_host_find(struct cgroup_host *out, const char *parent)
 {
 	struct cgroup_mounts m;
 
-	*out = (struct cgroup_host){0};
+	*out = (struct cgroup_host){.lock = {-1, -1, -1}};
 	if (read_mounts(&m) < 0) {
 		note(out, "cgroups", "/proc/self/mountinfo cannot be read");
 		return;
@@ -191,15 +227,22 @@ cgroup_host_find(struct cgroup_host *out, const char *parent)
 			find_v2(out, c, m.v2, parent);
 		else
 			note(out, ctl_names[c], "no cgroup controller mounted");
+		lock_parent(out, c);
 	}
+	for (int c = 0; c < CGROUP_CTLS; c++)
+		tidy(m.v1[c]);
+	tidy(m.v2);
 }
 
 void
-cgroup_host_release(const struct cgroup_host *h)
+cgroup_host_release(struct cgroup_host *h)
 {
-	for (int c = 0; c < CGROUP_CTLS; c++)
-		if (h->dir[c][0])
-			rmdir(h->dir[c]);
+	for (int c = 0; c < CGROUP_CTLS; c++) {
+		if (!h->dir[c][0])
+			continue;
+		rmdir(h->dir[c]);
+		fd_close(MOVE_FD(h->lock[c]));
+	}
 }
 
 /* ---- one sandbox's ---- */
@@ -274,6 +317,22 @@ set_limit(const struct cgroup_host *h, int c, const char *name, const struct lim
 	return 0;
 }
 
+/* The parent may have been removed by whoever tidies up. */
+static void
+remake_parent(const struct cgroup_host *h, const char *dir)
+{
+	char enable[16];
+
+	mkdir(dir, 0755);
+	for (int c = 0; c < CGROUP_CTLS; c++) {
+		if (!h->v2[c] || strcmp(h->dir[c], dir) != 0)
+			continue;
+		int n = snprintf(enable, sizeof(enable), "+%s", ctl_names[c]);
+
+		write_value(dir, "cgroup.subtree_control", str_n(enable, (size_t)n), NULL);
+	}
+}
+
 int
 cgroup_create(const struct cgroup_host *h, const char *name, const struct limits *l, struct err *e)
 {
@@ -283,10 +342,8 @@ cgroup_create(const struct cgroup_host *h, const char *name, const struct limits
 	for (int c = 0; c < CGROUP_CTLS; c++) {
 		const char *dir = own_dir(h, c, name, path);
 
-		/* The parent may have been removed by whoever tidies up; a v2 one then lacks its controllers,
-		 * and setting the limit says so. */
 		if (dir && mkdir(dir, 0755) < 0 && errno == ENOENT)
-			mkdir(h->dir[c], 0755);
+			remake_parent(h, h->dir[c]);
 		if (dir && mkdir(dir, 0755) < 0 && errno != EEXIST)
 			return err_os(e, "mkdir %s", dir);
 	}

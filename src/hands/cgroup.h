@@ -20,18 +20,21 @@ struct cgroup_mounts {
 struct cgroup_host {
 	char dir[CGROUP_CTLS][HANDS_DIR_MAX + 128]; /* "" : this controller cannot be used */
 	bool v2[CGROUP_CTLS];
-	char note[160]; /* why something is missing; "" when nothing is */
+	char note[160];        /* why something is missing; "" when nothing is */
+	int lock[CGROUP_CTLS]; /* held on the parents: whoever tidies up sees that somebody is there */
 };
 
 /* Reads the text of /proc/self/mountinfo. Lines that make no sense are skipped. */
 void cgroup_parse_mounts(struct str mountinfo, struct cgroup_mounts *out);
 
-/* Finds the controllers and makes the parent cgroup in each hierarchy. Never fails: what does not work is
+/* Finds the controllers and makes the parent cgroup in each hierarchy. Empty parents of instances that were
+ * killed
+ * ("pinfold-*", nobody holds their lock) are removed on the way. Never fails: what does not work is
  * missing and noted. */
 void cgroup_host_find(struct cgroup_host *out, const char *parent);
 
-/* Removes the parent cgroups, where they are empty. */
-void cgroup_host_release(const struct cgroup_host *h);
+/* Removes the parent cgroups, where they are empty, and gives up the locks. */
+void cgroup_host_release(struct cgroup_host *h);
 
 /* Makes the cgroup `name` and sets the limits that its controllers can hold. ERR_IO. */
 int cgroup_create(const struct cgroup_host *h, const char *name, const struct limits *l, struct err *e);

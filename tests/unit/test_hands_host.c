@@ -105,6 +105,30 @@ a_cgroup_limits_holds_and_kills(void **state)
 	assert_true(access(h.dir[CGROUP_PIDS], F_OK) < 0);
 }
 
+/* Killed instances leave their cgroups; the next start of any instance removes them, and spares those in use.
+ */
+static void
+abandoned_cgroups_are_removed(void **state)
+{
+	struct limits l = {.memory = 64 * MIB, .pids = 64};
+	struct cgroup_host dead, live, next;
+	struct err e = {0};
+
+	(void)state;
+	cgroup_host_find(&dead, "pinfold-test-dead");
+	cgroup_host_find(&live, "pinfold-test-live");
+	if (!dead.dir[CGROUP_PIDS][0])
+		skip();
+	assert_int_equal(cgroup_create(&dead, "one", &l, &e), 0);
+	for (int c = 0; c < CGROUP_CTLS; c++)
+		fd_close(dead.lock[c]);
+	cgroup_host_find(&next, "pinfold-test-next");
+	assert_true(access(dead.dir[CGROUP_PIDS], F_OK) < 0);
+	assert_int_equal(access(live.dir[CGROUP_PIDS], F_OK), 0);
+	cgroup_host_release(&live);
+	cgroup_host_release(&next);
+}
+
 /* ---- OCI ---- */
 
 static const char *const args[] = {"/bin/true", NULL};
@@ -489,6 +513,7 @@ main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(cgroup_mounts_of_every_kind_are_found),
 		cmocka_unit_test(a_cgroup_limits_holds_and_kills),
+		cmocka_unit_test(abandoned_cgroups_are_removed),
 		cmocka_unit_test(a_plan_becomes_a_configuration),
 		cmocka_unit_test(a_plan_that_is_wrong_is_refused),
 		cmocka_unit_test(programs_are_run_and_read),
