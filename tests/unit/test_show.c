@@ -2,6 +2,7 @@
 /* Events as text: nothing that an agent or a tool says reaches the terminal as a command. */
 #include "unit.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -21,7 +22,7 @@ capture(struct printed *p)
 {
 	fflush(stdout);
 	p->memory = memfd_create("stdout", MFD_CLOEXEC);
-	p->stdout_was = dup(STDOUT_FILENO);
+	p->stdout_was = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 	assert_true(p->memory >= 0 && p->stdout_was >= 0);
 	assert_int_equal(dup2(p->memory, STDOUT_FILENO), STDOUT_FILENO);
 }
