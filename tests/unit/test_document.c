@@ -104,7 +104,7 @@ needs_a_file(void **state)
 	struct buf out;
 	struct err e = {0};
 	buf_init(&out, KIB);
-	assert_err(yaml_to_json("/nonexistent/file.yaml", &out, &e), e, ERR_IO);
+	assert_err(yaml_to_json("/nonexistent/file.yaml", &out, &e), e, ERR_NOT_FOUND);
 	buf_done(&out);
 }
 
