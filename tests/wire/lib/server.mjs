@@ -13,7 +13,7 @@ export { Anthropic, toFile };
 
 const root = join(dirname(fileURLToPath(import.meta.url)), '..', '..', '..');
 export const binary = process.env.PINFOLD ?? join(root, 'build', 'pinfold');
-const image = process.env.PINFOLD_IMAGE_DIR ?? join(root, '.work', 'image');
+const usualImage = [process.env.PINFOLD_IMAGE_DIR ?? join(root, '.work', 'image')].find(existsSync) ?? null;
 const problems = [];
 
 // Looks at each record of a stream on its way through.
@@ -83,11 +83,12 @@ export async function until(what, fn, ms = 20000) {
   }
 }
 
-export async function startServer({ config, env = {}, data, keepListen = false } = {}) {
+// `config` goes on where the mapping `sandbox` is open; `image` and `guest` stand for the usual ones (null: not named).
+export async function startServer({ config, env = {}, data, keepListen = false, image = usualImage, guest = process.env.PINFOLD_GUEST } = {}) {
   const dir = data ?? mkdtempSync(join(tmpdir(), 'pinfold-wire-'));
   const args = ['serve', '--data', dir, '--listen', '127.0.0.1:0', '--log', 'json'];
   const text = config ?? '';
-  writeFileSync(`${dir}.yaml`, `sandbox:\n  pool: 1\n${existsSync(image) ? `  image: ${image}\n` : ''}${process.env.PINFOLD_GUEST ? `  guest: ${process.env.PINFOLD_GUEST}\n` : ''}${text}`);
+  writeFileSync(`${dir}.yaml`, `sandbox:\n  pool: 1\n${image ? `  image: ${image}\n` : ''}${guest ? `  guest: ${guest}\n` : ''}${text}`);
   args.push('--config', `${dir}.yaml`);
   if (!keepListen) rmSync(join(dir, 'listen'), { force: true });
   const child = spawn(binary, args, { env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
