@@ -288,11 +288,7 @@ static int
 request_start(struct run *r, struct err *e)
 {
 	struct live *l = r->live;
-	AUTO(json) struct json_t *agent = NULL;
-	int rc = json_parse(l->state->agent, &agent, e);
-	if (rc < 0)
-		return rc;
-	struct str model = json_get_str(json_get(agent, "model"), "id");
+	struct str model = l->state->agent_model;
 	const struct brain_model *m = model_find(l->brain, model);
 	if (m == NULL)
 		return err_set(
@@ -302,7 +298,7 @@ request_start(struct run *r, struct err *e)
 	struct transcript_opts to = {.model = model,
 		.max_tokens = l->brain->o.max_tokens,
 		.files = {.arg = l->brain->o.store, .read = read_file}};
-	rc = transcript_render(l->context, l->state, &to, &body, e);
+	int rc = transcript_render(l->context, l->state, &to, &body, e);
 	if (rc < 0)
 		return rc;
 	struct model_call_opts o = {.provider = m->provider,

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import Anthropic from '@anthropic-ai/sdk';
-import { assertValid, startServer } from './lib/server.mjs';
+import { assertValid, rejects, startServer } from './lib/server.mjs';
 
 let server, client;
 before(async () => {
@@ -13,13 +13,6 @@ after(async () => {
   await server?.remove();
   assertValid();
 });
-
-const rejects = (p, cls, pattern) =>
-  assert.rejects(p, (e) => {
-    assert.ok(e instanceof cls, `${e.constructor.name}: ${e.message}`);
-    assert.match(e.message, pattern);
-    return true;
-  });
 
 test('agent: create, normalised, and read back', async () => {
   const a = await client.beta.agents.create({

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import Anthropic from '@anthropic-ai/sdk';
 import { accumulateManagedAgentsEvent } from '@anthropic-ai/sdk/lib/sessions/accumulate';
-import { assertValid, makeSession, say, startServer, turn, types, until } from './lib/server.mjs';
+import { assertValid, makeSession, rejects, say, startServer, turn, types, until } from './lib/server.mjs';
 
 let server, client;
 before(async () => {
@@ -15,13 +15,6 @@ after(async () => {
   await server?.remove();
   assertValid();
 });
-
-const rejects = (p, cls, pattern) =>
-  assert.rejects(p, (e) => {
-    assert.ok(e instanceof cls, `${e.constructor.name}: ${e.message}`);
-    assert.match(e.message, pattern);
-    return true;
-  });
 
 test('sequence A: a plain turn', async () => {
   const { session } = await makeSession(client);

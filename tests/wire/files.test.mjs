@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import Anthropic, { toFile } from '@anthropic-ai/sdk';
-import { assertValid, makeSession, startServer } from './lib/server.mjs';
+import { assertValid, makeSession, rejects, startServer } from './lib/server.mjs';
 
 let server, client;
 before(async () => {
@@ -13,13 +13,6 @@ after(async () => {
   await server?.remove();
   assertValid();
 });
-
-const rejects = (p, cls, pattern) =>
-  assert.rejects(p, (e) => {
-    assert.ok(e instanceof cls, `${e.constructor.name}: ${e.message}`);
-    assert.match(e.message, pattern);
-    return true;
-  });
 const upload = async (name = 'a.csv', bytes = 'a,b\n1,2\n', extra = {}) =>
   client.beta.files.upload({ file: await toFile(Buffer.from(bytes), name), ...extra });
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import Anthropic from '@anthropic-ai/sdk';
-import { assertValid, makeSession, say, startServer, turn, types, until } from './lib/server.mjs';
+import { assertValid, makeSession, rejects, say, startServer, turn, types, until } from './lib/server.mjs';
 
 let server, client;
 before(async () => {
@@ -13,13 +13,6 @@ after(async () => {
   await server?.remove();
   assertValid();
 });
-
-const rejects = (p, cls, pattern) =>
-  assert.rejects(p, (e) => {
-    assert.ok(e instanceof cls, `${e.constructor.name}: ${e.message}`);
-    assert.match(e.message, pattern);
-    return true;
-  });
 
 test('session: created idle, with the resolved agent', async () => {
   const { agent, environment, session } = await makeSession(client, { session: { title: 't', metadata: { a: 'b' } } });

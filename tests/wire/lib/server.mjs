@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // A real server for one test file: its own data directory, a free port, stopped with the file.
+import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -72,6 +73,14 @@ export function assertValid() {
   const found = problems.splice(0);
   if (found.length) throw new AggregateError(found, found.map((e) => e.message).join('\n'));
 }
+
+// The promise is rejected with this class of the SDK and a message like the pattern.
+export const rejects = (p, cls, pattern) =>
+  assert.rejects(p, (e) => {
+    assert.ok(e instanceof cls, `${e.constructor.name}: ${e.message}`);
+    assert.match(e.message, pattern);
+    return true;
+  });
 
 export async function until(what, fn, ms = 20000) {
   const end = Date.now() + ms;
