@@ -17,7 +17,6 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "model/agent.h"
 
 /* After an append that failed for no reason of ours (disk, memory), look again. */
 #define RUN_RETRY_MS 1000
